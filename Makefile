@@ -1,0 +1,43 @@
+# Everything sets itself up: Python >= 3.11 and make are enough.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: demo test check bench soak lock clean
+.DEFAULT_GOAL := test
+
+$(STAMP): requirements.lock pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $@
+
+demo: $(STAMP)  ## the story of the README, live; ONCE=1 ends it and checks that all of it was true
+	$(BIN)/python -m scripts.consul --fetch
+	ONCE=$(ONCE) $(BIN)/python -m demo
+
+test: $(STAMP)  ## every test, with a real Envoy and, where it can be had, a real Consul
+	$(BIN)/python -m scripts.consul --fetch
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(STAMP)  ## formatting, lints, types, import contracts
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(STAMP)  ## the figures of docs/figures.md; ARGS=--quick for a short run
+	$(BIN)/python -m scripts.consul --fetch
+	for name in naming footprint cold convergence proxy; do $(BIN)/python -m bench.$$name $(ARGS) || exit 1; done
+
+soak: $(STAMP)  ## the long runs: more steps, more names, more kills
+	SOAK=1 $(BIN)/python -m pytest -m soak $(ARGS)
+
+lock: $(STAMP)  ## resolve requirements.lock anew
+	$(BIN)/pip install --quiet uv
+	$(BIN)/uv pip compile pyproject.toml --group dev --universal --no-header --no-annotate --generate-hashes --python-version 3.11 --upgrade -o requirements.lock
+
+clean:
+	rm -rf $(VENV) .cache

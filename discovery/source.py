@@ -1,0 +1,44 @@
+"""The protocol a source implements, and what it may raise. `discovery/README.md` shows how to write one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Protocol, runtime_checkable
+
+from discovery.address import Addr
+from discovery.path import Path
+
+
+class SourceError(Exception):
+    """The text says what failed and what to do; it reaches the log, `status` and `explain`, so it holds no secret."""
+
+
+class Unavailable(SourceError):
+    """The platform cannot be asked now. Asking again may help."""
+
+
+class Misconfigured(SourceError):
+    """The platform refuses this question as it is configured (bad token, unknown datacentre, missing folder)."""
+
+
+Publish = Callable[[Addr], None]
+
+
+class Source(Protocol):
+    async def observe(self, name: Path, publish: Publish) -> None:
+        """Publish the current truth about `name` first, then every later truth, each one whole.
+
+        `name` has exactly the number of segments that the configuration's `segments` says, without the prefix.
+        Return when the stream ends: it is observed again. Raise `Unavailable` when the platform cannot be asked,
+        `Misconfigured` when it never will answer like this; anything else is a bug and is reported as one.
+        No retries, back-off, logging of failures or naming policy here. Hold no task outside the call, and stop
+        within a second of cancellation. `publish` is synchronous, never fails, and may be given equal values.
+        """
+        ...
+
+
+@runtime_checkable
+class Catalog(Protocol):
+    async def names(self) -> Iterable[Path]:
+        """Every name this source could observe now. Raises as `observe` does."""
+        ...
