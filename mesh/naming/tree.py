@@ -17,7 +17,7 @@ T_co = TypeVar("T_co", covariant=True)
 
 @dataclass(frozen=True, slots=True)
 class BoundName:
-    """A name that something answers for: `id` is what is observed (`/#/consul/dc1/users`), `residual` what is left over."""
+    """A name that something answers for: `id` is observed (`/#/consul/dc1/users`), `residual` is left over."""
 
     id: Path
     residual: Path = Path()
