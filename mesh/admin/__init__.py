@@ -1,0 +1,1 @@
+"""The agent's HTTP API: health, explain, names, status, metrics. It reads what the brain knows and changes nothing."""

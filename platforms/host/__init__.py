@@ -1,0 +1,1 @@
+"""A plain host: a VM or a machine, known by its name."""

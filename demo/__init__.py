@@ -1,0 +1,1 @@
+"""The story of the README, live: `make demo`."""

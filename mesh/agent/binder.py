@@ -1,0 +1,202 @@
+"""Keeps every name in use bound: asks for what a binding wants, binds again when that changes, publishes what came out.
+
+A binding is the pure function `mesh.naming.bind` of the table and the states of what it wanted. So when an observation
+changes, only the names that wanted it are bound again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from discovery.address import Bound, Failed, Known, Neg, Pending, State
+from discovery.observatory import Observatory
+from discovery.path import Path
+from mesh.agent.names import Key, Name, Names
+from mesh.agent.publisher import Publisher
+from mesh.agent.refusal import Refusal, refused
+from mesh.naming.bind import Binding, Broken, Namer, Options, Waiting, bind, has_endpoint
+from mesh.naming.dtab import Dtab
+from mesh.naming.trace import Grade
+from mesh.naming.tree import BoundTree, Leaf, Union
+
+ROUNDS = 200
+"""A walk wants at most one new observation per step it could not take before, and has at most 100 steps on a branch."""
+ALIASES = 8
+"""Spellings of one name (`Users`, `USERS`) that get a scope of their own; the oldest gives way."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    names: int = 20_000
+    refused: int = 1_000
+
+
+class Binder:
+    def __init__(
+        self,
+        *,
+        dtab: Dtab,
+        namers: Sequence[Namer],
+        options: Options,
+        limits: Limits,
+        observatory: Observatory,
+        publisher: Publisher,
+        clock: Callable[[], float],
+    ) -> None:
+        self.names = Names()
+        self.dtab, self.namers, self.options = dtab, namers, options
+        self._limits = limits
+        self._observatory = observatory
+        self._publisher = publisher
+        self._clock = clock
+        self._gists: dict[Path, object] = {}
+        self.binds = 0
+        self.asked = 0
+        self.on_wanted: Callable[[Path, State | None], None] = lambda _path, _state: None
+        self.on_names_changed: Callable[[Name, bool], None] = lambda _name, _kept: None
+
+    def ask(self, key: Key, path: Path, *, adopted: bool = False) -> Name | None:
+        """The name in use, bound as far as it can be now. None when there is no room for another one."""
+        now = self._clock()
+        name = self.names.get(key)
+        if name is not None:
+            name.asked = now
+            return name
+        if not self._room(path):
+            return None
+        self.asked += 1
+        name = Name(*key, path, asked=now, used=now, adopted=adopted, published=adopted)
+        self.names.add(name)
+        self.rebind(name)
+        return name
+
+    def _room(self, path: Path) -> bool:
+        aliases = self.names.aliases(path)
+        if len(aliases) >= ALIASES:
+            self.drop(next((alias for alias in aliases if not alias.waiters), aliases[0]))
+        if self.names.refused_count >= self._limits.refused:
+            oldest = next((name for name in self.names.refused if not name.waiters), None)
+            if oldest is None:
+                return False
+            self.drop(oldest)
+        return len(self.names) < self._limits.names + self._limits.refused
+
+    def drop(self, name: Name) -> None:
+        """The name is used no more: its scope goes, then (later) its clusters, and what it wanted is released."""
+        self.names.discard(name)
+        self._publisher.withdraw(name)
+        for path in name.wanted | name.hurried:
+            self._release(path)
+        self._wake(name)
+        self.on_names_changed(name, False)
+
+    def on_state(self, path: Path, state: State) -> None:
+        """Called by the observatory for every change. Most change endpoints only, which no binding depends on."""
+        self._publisher.changed(path, state)
+        if not self.names.wanting(path):
+            return
+        self.on_wanted(path, state)
+        said = gist(state)
+        if self._gists.get(path) != said:
+            self._gists[path] = said
+            for name in self.names.wanting(path):
+                self.rebind(name)
+
+    def hurry(self, name: Name) -> None:
+        """The first choice is slow: ask for every alternate now, so that none waits for another's time-out."""
+        binding = self._bind(name.path, exhaustive=True)
+        self._want(name, name.wanted, binding.wanted - name.wanted)
+
+    def rebind(self, name: Name) -> None:
+        name.binding = binding = self._settle(name)
+        if isinstance(binding.tree, Waiting):
+            self.names.mark_refused(name, refused=not name.published)
+            return
+        if name.hurried:
+            self._want(name, name.wanted, frozenset())
+        self._act(name, binding)
+        self._wake(name)
+
+    def _settle(self, name: Name) -> Binding:
+        for _ in range(ROUNDS):
+            binding = self._bind(name.path)
+            fresh = binding.wanted - name.wanted
+            self._want(name, binding.wanted, name.hurried)
+            if all(isinstance(self._observatory.state(path), Pending) for path in fresh):
+                break
+        return binding
+
+    def _bind(self, path: Path, *, exhaustive: bool = False) -> Binding:
+        self.binds += 1
+        return bind(self.dtab, path, self.namers, self._observatory.state, self.options, exhaustive=exhaustive)
+
+    def _want(self, name: Name, wanted: frozenset[Path], hurried: frozenset[Path]) -> None:
+        before, after = name.wanted | name.hurried, wanted | hurried
+        name.wanted, name.hurried = wanted, hurried
+        for path in after - before:
+            self.names.wants(name, path)
+            self._observatory.want(path)
+            self.on_wanted(path, self._observatory.state(path))
+        for path in before - after:
+            self.names.wants_no_more(name, path)
+            self._release(path)
+
+    def _release(self, path: Path) -> None:
+        self._observatory.release(path)
+        if not self.names.wanting(path):
+            self._gists.pop(path, None)
+            self.on_wanted(path, None)
+
+    def _act(self, name: Name, binding: Binding) -> None:
+        if binding.grade is not Grade.LIVE and name.adopted and self.unanswered(binding):
+            return
+        name.adopted = False
+        if binding.grade is Grade.LIVE and not isinstance(binding.tree, Waiting | Broken):
+            self._publisher.publish(name, binding.tree, frozenset(leaves(binding.tree)))
+        elif binding.grade is Grade.DEAD:
+            self._publisher.refuse(name, self.refusal(name))
+        else:
+            self._publisher.withdraw(name)
+        exists = binding.grade in (Grade.LIVE, Grade.DEAD)
+        self.names.mark_refused(name, refused=not exists)
+        self.on_names_changed(name, exists)
+
+    def unanswered(self, binding: Binding) -> bool:
+        """Whether it rests on a source that has not answered: then we can't say what does not exist."""
+        return any(isinstance(self._observatory.state(path), Failed | Pending) for path in binding.wanted)
+
+    def refusal(self, name: Name) -> Refusal:
+        assert name.binding is not None
+        return refused(name.binding, name.key, unanswered=self.unanswered(name.binding))
+
+    @staticmethod
+    def _wake(name: Name) -> None:
+        waiters, name.waiters = name.waiters, []
+        for waiter in waiters:
+            waiter()
+
+
+def leaves(tree: BoundTree | Waiting | Broken) -> Iterable[Path]:
+    """The ids a bound tree leads to."""
+    match tree:
+        case Leaf(value):
+            yield value.id
+        case Union(branches):
+            for branch in branches:
+                yield from leaves(branch.tree)
+
+
+def gist(state: State) -> object:
+    """As much of a state as a binding depends on."""
+    match state:
+        case Known(Bound() as addr):
+            return has_endpoint(addr)
+        case Known():
+            return Neg
+        case _:
+            return state
+
+
+def is_waiting(name: Name) -> bool:
+    return name.binding is None or isinstance(name.binding.tree, Waiting)

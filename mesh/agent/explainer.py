@@ -1,0 +1,143 @@
+"""Explains a name: the walk that routing takes, over every alternate, with what is known of each.
+
+What the walk wants is observed for as long as the question lasts, so that a name nobody calls can be explained too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from discovery.address import Bound, Endpoint, Known, Pending, State
+from discovery.observatory import Observatory
+from discovery.path import Path
+from mesh.agent.binder import Binder, leaves
+from mesh.agent.routers import Router
+from mesh.naming.bind import Binding, bind
+from mesh.naming.dtab import Dtab
+from mesh.naming.explain import explain, trail
+from mesh.naming.identify import Unidentified
+from mesh.naming.trace import Grade
+
+OUTCOMES = {
+    Grade.LIVE: "bound",
+    Grade.DEAD: "empty",
+    Grade.EMPTY: "empty",
+    Grade.NEG: "neg",
+    Grade.FAIL: "fail",
+    Grade.WAITING: "pending",
+    Grade.BROKEN: "broken",
+}
+
+
+class UnknownRouter(Exception):
+    """There is no router of this name; the text lists those there are."""
+
+
+@dataclass(slots=True)
+class Explainer:
+    binder: Binder
+    observatory: Observatory
+    routers: Mapping[str, Router]
+    patience_seconds: float
+    _changes: set[asyncio.Event] = field(default_factory=set)
+
+    def on_state(self) -> None:
+        for change in self._changes:
+            change.set()
+
+    async def explain(self, name: str, router: str | None, local: Dtab | None) -> dict[str, object]:
+        """Raises PathSyntaxError, UnknownRouter, ValueError (a name that is no name)."""
+        chosen = self._router(router)
+        path = _path(name, chosen)
+        wanted: set[Path] = set()
+        try:
+            binding = await self._bind(path, local, wanted)
+            return self._answer(name, chosen, binding, local)
+        finally:
+            for want in wanted:
+                self.observatory.release(want)
+
+    def _router(self, name: str | None) -> Router:
+        if name is None:
+            return next(iter(self.routers.values()))
+        if name not in self.routers:
+            raise UnknownRouter(f"no router {name!r}; there are: {', '.join(self.routers)}")
+        return self.routers[name]
+
+    async def _bind(self, path: Path, local: Dtab | None, wanted: set[Path]) -> Binding:
+        dtab = self.binder.dtab + local if local else self.binder.dtab
+        change = asyncio.Event()
+        self._changes.add(change)
+        try:
+            async with asyncio.timeout(self.patience_seconds):
+                while True:
+                    change.clear()
+                    binding = bind(
+                        dtab, path, self.binder.namers, self.observatory.state, self.binder.options, exhaustive=True
+                    )
+                    for want in binding.wanted - wanted:
+                        self.observatory.want(want)
+                        wanted.add(want)
+                        change.set()
+                    pending = any(isinstance(self.observatory.state(want), Pending) for want in binding.wanted)
+                    if not pending and not change.is_set():
+                        return binding
+                    await change.wait()
+        except TimeoutError:
+            return binding
+        finally:
+            self._changes.discard(change)
+
+    def _answer(self, name: str, router: Router, binding: Binding, local: Dtab | None) -> dict[str, object]:
+        ids = list(leaves(binding.tree))
+        in_use = [used for used in self.binder.names.aliases(binding.path) if used.router == router.name]
+        return {
+            "name": name,
+            "path": binding.path.show(),
+            "router": router.name,
+            "outcome": OUTCOMES[binding.grade],
+            "unanswered": self.binder.unanswered(binding),
+            "local_dtab": local.show() if local else None,
+            "tree": explain(binding, self.observatory.state),
+            "trail": trail(binding),
+            "endpoints": {id.show(): described(self.observatory.state(id)) for id in dict.fromkeys(ids)},
+            "in_use": [used.key for used in in_use],
+        }
+
+
+def _path(name: str, router: Router) -> Path:
+    if name.startswith("/"):
+        return Path.parse(name)
+    identified = router.identify({":authority": name})
+    if isinstance(identified, Unidentified):
+        raise ValueError(f"{name!r} names no service: {identified.reason}")  # noqa: TRY004 - a value, not a type
+    return identified.path
+
+
+def described(state: State) -> dict[str, object]:
+    """A state as JSON: what is known, since when, how fresh, and why it is held."""
+    if not isinstance(state, Known):
+        kind = "pending" if isinstance(state, Pending) else "failed"
+        return {"state": kind, "reason": state.reason, "endpoints": []}
+    return {
+        "state": "known",
+        "exists": isinstance(state.addr, Bound),
+        "since": state.since,
+        "confirmed_at": state.confirmed_at,
+        "held": state.held,
+        "endpoints": [_endpoint(each) for each in state.addr.endpoints] if isinstance(state.addr, Bound) else [],
+    }
+
+
+def _endpoint(endpoint: Endpoint) -> dict[str, object]:
+    return {
+        "address": endpoint.address,
+        "port": endpoint.port,
+        "weight": endpoint.weight,
+        "health": endpoint.health.value,
+        "zone": endpoint.zone,
+        "host": endpoint.host,
+        "protocol": endpoint.protocol.value if endpoint.protocol else None,
+    }

@@ -1,0 +1,63 @@
+"""What Envoy refused, and which name and dentry it came from. Each is an incident: logged, and kept for status."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from collections.abc import Iterable
+
+from mesh.agent.binder import Binder
+from mesh.agent.names import Name
+from mesh.envoy.names import cluster_name, scope_resource
+from mesh.naming.show import show_prefix, show_tree
+from mesh.naming.trace import Step
+from mesh.xds.events import Nack
+
+logger = logging.getLogger("tieline.nacks")
+
+KEPT = 50
+
+
+class Nacks:
+    def __init__(self, binder: Binder) -> None:
+        self._binder = binder
+        self._recent: deque[dict[str, object]] = deque(maxlen=KEPT)
+        self.count = 0
+
+    def refused(self, nack: Nack) -> None:
+        for resource in nack.culprits:
+            self.count += 1
+            because = self._because(resource)
+            kind = nack.type_url.rpartition(".")[2]
+            row = {"at": time.time(), "type": kind, "resource": resource, "message": nack.message, "because": because}
+            self._recent.append(row)
+            fields = {"type": kind, "resource": resource, "message": nack.message, "because": "; ".join(because)}
+            logger.error("Envoy refused a resource and keeps the last good one", extra={"fields": fields})
+
+    def rows(self) -> list[dict[str, object]]:
+        return list(self._recent)
+
+    def _because(self, resource: str) -> list[str]:
+        """The names that need this resource, each with the dentries that led there."""
+        return [f"{name.path.show()} by {_dentries(name)}" for name in self._needing(resource)][:5]
+
+    def _needing(self, resource: str) -> Iterable[Name]:
+        for name in self._binder.names:
+            owned = {scope_resource(name.router, name.key), *(cluster_name(id) for id in name.clusters)}
+            if resource in owned:
+                yield name
+
+
+def _dentries(name: Name) -> str:
+    steps = list(_walk(name.binding.trace)) if name.binding else []
+    dentries = {id(step.dentry): step.dentry for step in steps if step.dentry}
+    shown = (f"{show_prefix(each.prefix)} => {show_tree(each.tree)} (line {each.line})" for each in dentries.values())
+    return ", ".join(shown) or "no dentry"
+
+
+def _walk(step: Step) -> Iterable[Step]:
+    yield step
+    chosen = [step.steps[step.chosen]] if step.chosen is not None and step.chosen < len(step.steps) else step.steps
+    for each in chosen:
+        yield from _walk(each)

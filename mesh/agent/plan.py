@@ -1,0 +1,65 @@
+"""From the configuration to what the supervisor starts, as one JSON object. A process of its own (see supervisor)."""
+
+from __future__ import annotations
+
+import json
+import socket
+import sys
+from pathlib import Path as File
+
+from mesh.config.load import load
+from mesh.config.model import Config
+from mesh.config.problem import ConfigError
+from mesh.envoy.binary import binary
+from mesh.envoy.bootstrap import bootstrap
+from platforms.host.facts import node_id
+
+
+def plan(config: Config, file: File) -> dict[str, object]:
+    """Writes the bootstrap beside the sockets, readable by its owner alone."""
+    config.run_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    text = json.dumps(_bootstrap(config), indent=1)
+    target = config.run_dir / "bootstrap.json"
+    target.write_text(text)
+    target.chmod(0o600)
+    return {
+        "run_dir": str(config.run_dir),
+        "brain": [sys.executable, "-m", "mesh.agent.brain", str(file)],
+        "envoy": [
+            str(config.envoy.binary or binary()),
+            *("--config-path", str(target)),
+            *("--concurrency", str(config.envoy.workers)),
+            *("--log-level", config.envoy.log_level),
+        ],
+        "bootstrap": text,
+        "drain_seconds": config.envoy.drain,
+        "log_level": config.log.level,
+        "log_format": config.log.format,
+    }
+
+
+def _bootstrap(config: Config) -> object:
+    return bootstrap(
+        node_id=node_id(socket.gethostname()),
+        node_cluster="tieline",
+        ads_socket=config.run_dir / "xds.sock",
+        admin_socket=config.run_dir / "envoy.sock",
+    )
+
+
+def main() -> None:
+    file = File(sys.argv[1])
+    try:
+        config = load(file)
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        sys.exit(1)
+    try:
+        print(json.dumps(plan(config, file.absolute())))
+    except OSError as error:
+        print(f"{config.run_dir}: {error.strerror}; choose a run_dir the agent may write to", file=sys.stderr)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,61 @@
+"""Why a caller gets no service: the status, the `l5d-err` header and a short text that ends with what to run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from urllib.parse import quote
+
+from mesh.naming.bind import Binding, Broken, Waiting
+from mesh.naming.explain import trail
+from mesh.naming.tree import Empty, Fail, Neg
+
+BODY_LIMIT = 3000
+"""Bytes. Envoy refuses direct responses over 4096 (RouteConfiguration.max_direct_response_body_size_bytes)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    status: int
+    err: str
+    """One line, URL-encoded as Linkerd's `l5d-err` is."""
+    body: str
+
+
+def unidentified(reason: str) -> Refusal:
+    return _refusal(400, f"unidentified: {reason}", [], "Send the name of a service as the Host header.")
+
+
+def unavailable(reason: str, name: str) -> Refusal:
+    return _refusal(503, reason, [], _hint(name))
+
+
+def refused(binding: Binding, name: str, *, unanswered: bool) -> Refusal:
+    """`unanswered`: a source that was asked has never answered, so that we can't say there is no such name."""
+    path = binding.path.show()
+    steps = trail(binding)
+    match binding.tree:
+        case Neg() if unanswered:
+            return _refusal(503, f"can't tell whether {path} exists: a source doesn't answer", steps, _hint(name))
+        case Neg():
+            return _refusal(404, f"no such name: {path}", steps, _hint(name))
+        case Fail():
+            return _refusal(503, f"refused by the table (!): {path}", steps, _hint(name))
+        case Empty():
+            return _refusal(503, f"nothing behind the name ($): {path}", steps, _hint(name))
+        case Broken(reason=reason):
+            return _refusal(503, f"can't bind {path}: {reason}", steps, _hint(name))
+        case Waiting():
+            return _refusal(503, f"no answer in time for {path}", steps, _hint(name))
+        case _:
+            return _refusal(503, f"no endpoints for {path}", steps, _hint(name))
+
+
+def _hint(name: str) -> str:
+    return f"Run: tieline explain {name}"
+
+
+def _refusal(status: int, err: str, steps: list[str], hint: str) -> Refusal:
+    lines = [f"tieline: {err}", *(f"  {step}" for step in steps)]
+    body = "\n".join(lines)
+    encoded = body.encode()[:BODY_LIMIT].decode(errors="ignore")
+    return Refusal(status, quote(err, safe=" /#:;,.()!$~=>|&*'"), f"{encoded}\n{hint}\n")

@@ -1,0 +1,132 @@
+"""Answers Envoy for requests to names that have no scope yet (ext_proc): binds, waits until Envoy has it, lets it go.
+
+One stream per such request, one binding however many callers wait for it. Requests to bound names never come here.
+Source: envoy.service.ext_proc.v3.ExternalProcessor.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping
+
+import grpc.aio
+from envoy.service.ext_proc.v3 import external_processor_pb2 as ext_proc
+from envoy.type.v3 import http_status_pb2
+
+from discovery.path import Path
+from mesh.agent import refusal
+from mesh.agent.binder import Binder, is_waiting
+from mesh.agent.names import Key, Name
+from mesh.agent.refusal import Refusal
+from mesh.agent.routers import Identified, Router
+from mesh.envoy import names as envoy_names
+from mesh.envoy.listeners import ROUTER_METADATA
+from mesh.naming.identify import Unidentified
+from mesh.xds.events import Nack
+from mesh.xds.resource import SCOPE
+from mesh.xds.server import Ads
+
+logger = logging.getLogger("tieline.resolver")
+
+METHOD = "/envoy.service.ext_proc.v3.ExternalProcessor/Process"
+HURRY_SECONDS = 0.25
+
+
+class Resolver:
+    def __init__(self, binder: Binder, ads: Ads, routers: Mapping[str, Router], patience_seconds: float) -> None:
+        self._binder = binder
+        self._ads = ads
+        self._routers = routers
+        self._patience_seconds = patience_seconds
+        self.answers: Counter[int] = Counter()
+
+    async def process(
+        self, requests: AsyncIterator[ext_proc.ProcessingRequest], context: grpc.aio.ServicerContext[object, object]
+    ) -> AsyncIterator[ext_proc.ProcessingResponse]:
+        router = dict(context.invocation_metadata() or ()).get(ROUTER_METADATA, "")
+        async for request in requests:
+            if request.HasField("request_headers"):
+                headers = {header.key: _text(header) for header in request.request_headers.headers.headers}
+                refused = await self._resolve(str(router), headers)
+                self.answers[refused.status if refused else 200] += 1
+                yield _refuse(refused) if refused else _GO
+
+    async def _resolve(self, router: str, headers: Mapping[str, str]) -> Refusal | None:
+        match self._routers[router].identify(headers):
+            case Unidentified(reason):
+                return refusal.unidentified(reason)
+            case Identified(key, path):
+                return await self._bind(key, path)
+
+    async def _bind(self, key: Key, path: Path) -> Refusal | None:
+        name = self._binder.ask(key, path)
+        if name is None:
+            return refusal.unavailable("too many names are asked for at once", key[1])
+        try:
+            async with asyncio.timeout(self._patience_seconds):
+                await self._settled(name)
+                nack = await self._delivered(name) if name.clusters else None
+        except TimeoutError:
+            logger.warning("a request was not let go in time", extra={"fields": {"name": path.show()}})
+            late = "Envoy has not taken it in time"
+            return self._binder.refusal(name) if is_waiting(name) else refusal.unavailable(late, key[1])
+        if nack is not None:
+            return refusal.unavailable(f"Envoy refused it: {nack.message}", key[1])
+        return None if name.clusters else self._binder.refusal(name)
+
+    async def _settled(self, name: Name) -> None:
+        if not is_waiting(name):
+            return
+        settled = asyncio.Event()
+        name.waiters.append(settled.set)
+        try:
+            async with asyncio.timeout(HURRY_SECONDS):
+                await settled.wait()
+        except TimeoutError:
+            self._binder.hurry(name)
+            await settled.wait()
+
+    async def _delivered(self, name: Name) -> Nack | None:
+        """Envoy acknowledges a scope only when it has its clusters: the session sends them in that order."""
+        return await self._ads.applied(SCOPE, envoy_names.scope_resource(name.router, name.key))
+
+
+def _text(header: object) -> str:
+    raw = getattr(header, "raw_value", b"") or getattr(header, "value", "").encode()
+    return bytes(raw).decode("utf-8", "surrogateescape")
+
+
+def _go() -> ext_proc.ProcessingResponse:
+    """Envoy looks for the route again; it heeds that only beside a header mutation (ext_proc, clear_route_cache)."""
+    response = ext_proc.ProcessingResponse()
+    common = response.request_headers.response
+    common.clear_route_cache = True
+    common.header_mutation.remove_headers.append("x-tieline-bound")
+    return response
+
+
+_GO = _go()
+
+
+def _refuse(refused: Refusal) -> ext_proc.ProcessingResponse:
+    response = ext_proc.ProcessingResponse()
+    immediate = response.immediate_response
+    immediate.status.CopyFrom(http_status_pb2.HttpStatus(code=refused.status))
+    for key, value in (("l5d-err", refused.err), ("content-type", "text/plain; charset=utf-8")):
+        option = immediate.headers.set_headers.add()
+        option.header.key, option.header.raw_value = key, value.encode()
+    immediate.body = refused.body.encode()
+    immediate.details = "tieline_refused"
+    return response
+
+
+def handler(resolver: Resolver) -> grpc.GenericRpcHandler[ext_proc.ProcessingRequest, ext_proc.ProcessingResponse]:
+    serve = grpc.stream_stream_rpc_method_handler(
+        resolver.process,
+        request_deserializer=ext_proc.ProcessingRequest.FromString,
+        response_serializer=ext_proc.ProcessingResponse.SerializeToString,
+    )
+    _, service, method = METHOD.split("/")
+    return grpc.method_handlers_generic_handler(service, {method: serve})
