@@ -43,7 +43,7 @@ class Files:
 class Consul:
     def __init__(self, url: str, session: aiohttp.ClientSession) -> None:
         self._url, self._session = url, session
-        self.settings: dict[str, object] = {"kind": "consul", "prefix": "source", "url": url}
+        self.settings: dict[str, object] = {"kind": "consul", "prefix": "source", "address": url}
         self.dtab = "/svc => /#/source/dc1"
 
     async def put(self, name: str, ports: list[int]) -> None:

@@ -17,7 +17,7 @@ from rich.console import Console
 
 from demo.calls import Load, call, load
 from scripts import consul
-from scripts.running import Agent, agent, folder, service
+from scripts.running import TIELINE, Agent, agent, folder, service
 
 MOVE_SECONDS = 15.0
 console = Console(highlight=False)
@@ -58,7 +58,7 @@ class ConsulCatalog:
             response.raise_for_status()
 
     def settings(self) -> dict[str, object]:
-        return {"kind": "consul", "url": self._url}
+        return {"kind": "consul", "address": self._url}
 
 
 class FolderCatalog:
@@ -126,7 +126,7 @@ async def _calls(story: Story, running: Agent) -> None:
     story.check(f"Host: orders → {status} {body}", true=status == 200 and "orders" in body)
     status, error, body = await call(running.url, "user")
     story.check(f"Host: user   → {status} {error}", true=status == 404 and "no such name" in error)
-    console.print("\n".join(f"      {line}" for line in body.splitlines()), style="dim")
+    console.print("\n".join(f"      {line}" for line in body.splitlines()), style="dim", markup=False)
 
 
 async def _moves(story: Story, running: Agent, catalog: ConsulCatalog | FolderCatalog, port: int) -> None:
@@ -151,7 +151,7 @@ async def _to(seen: Load, who: str) -> bool:
 
 def _explains(story: Story, running: Agent) -> None:
     story.say("\n$ tieline explain users")
-    command = [sys.executable, "-m", "mesh.cli.main", "explain", "users", "--admin", str(running.admin)]
+    command = [TIELINE, "explain", "users", "--admin", str(running.admin)]
     explained = subprocess.run(command, check=False, capture_output=True, text=True)
     console.print(explained.stdout + explained.stderr, markup=False)
     story.check("explain shows where users leads", true=explained.returncode == 0 and "users" in explained.stdout)

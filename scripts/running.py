@@ -18,6 +18,8 @@ import aiohttp
 import yaml
 
 READY_SECONDS = 20.0
+TIELINE = str(Path(sys.executable).with_name("tieline"))
+"""The command as it is installed beside this Python."""
 
 
 def free_port() -> int:
@@ -135,9 +137,7 @@ def agent(folder: Path, settings: dict[str, object]) -> Iterator[Agent]:
     config.write_text(yaml.safe_dump({**defaults, **settings}))
     log = folder / "agent.log"
     with log.open("ab") as out:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "mesh.cli.main", "agent", "-c", str(config)], stdout=out, stderr=out
-        )
+        process = subprocess.Popen([TIELINE, "agent", "-c", str(config)], stdout=out, stderr=out)
     try:
         yield Agent(process, folder, port, config, log)
     finally:

@@ -37,6 +37,7 @@ from mesh.agent.log import configure
 from mesh.agent.nacks import Nacks
 from mesh.agent.names import Key
 from mesh.agent.publisher import Publisher
+from mesh.agent.refusal import unidentified
 from mesh.agent.resolver import Resolver
 from mesh.agent.routers import Identified, Router
 from mesh.agent.snapshot import Snapshot
@@ -45,7 +46,8 @@ from mesh.config.model import Config
 from mesh.envoy.clusters import EMPTY_CLUSTER_NAME, empty_cluster
 from mesh.envoy.listeners import Router as Listener
 from mesh.envoy.listeners import listener
-from mesh.envoy.names import parse_scope
+from mesh.envoy.names import parse_scope, scope_resource
+from mesh.envoy.routes import direct
 from mesh.naming.bind import Options
 from mesh.naming.namers import SourceNamer
 from mesh.xds.events import Acked, Event, Nack, Unclaimed
@@ -58,6 +60,10 @@ logger = logging.getLogger("tieline.brain")
 # Past the bind timeout nothing is pending; what remains is Envoy's own time to take the clusters.
 PATIENCE_MARGIN_SECONDS = 2.0
 EXPLAIN_MARGIN_SECONDS = 0.5
+CONNECT_PAUSE_SECONDS = 0.01
+NOBODY = "."
+"""A key that identifies nothing: `Host: .` is refused."""
+THIS_HOST = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - told apart, not listened on
 
 
 class Brain:
@@ -68,7 +74,8 @@ class Brain:
     ) -> None:
         self.config, self.entries, self.snapshot = config, entries, snapshot
         self.envoy_admin = config.run_dir / "envoy.sock"
-        self.became_ready = asyncio.Event()
+        self.acknowledged = asyncio.Event()
+        self.ready = False
         self.ads = Ads(Store(), report=self._on_event)
         self.routers = {each.name: Router(each.name, each.dst_prefix) for each in config.routers}
         self.observatory = Observatory(entries, self._on_state, restored=observations, linger=config.names.linger)
@@ -109,8 +116,8 @@ class Brain:
                 self.nacks.refused(event)
             case Unclaimed(type_url, names) if type_url == SCOPE:
                 self._adopt(names)
-            case Acked(type_url, _) if type_url == LISTENER:
-                self.became_ready.set()
+            case Acked(type_url, _) if type_url == SCOPE:
+                self.acknowledged.set()
 
     def _on_state(self, path: Path, state: State) -> None:
         self.binder.on_state(path, state)
@@ -119,7 +126,7 @@ class Brain:
     def _adopt(self, scopes: Iterable[str]) -> None:
         """Envoy has scopes from an earlier brain that the disk didn't tell of: they are names in use."""
         for key in map(parse_scope, scopes):
-            if key is not None:
+            if key is not None and key[1] != NOBODY:
                 self._remember(key, adopted=True)
 
     def _remember(self, key: tuple[str, str], *, adopted: bool = False) -> None:
@@ -137,6 +144,10 @@ class Brain:
         for each in self.config.routers:
             message = listener(Listener(each.name, each.address, each.port))
             put.append((LISTENER, resource(each.name, message)))
+            # Envoy takes an empty collection for one that has not come yet, and its listener would wait for it.
+            nobody = unidentified("the Host header is no host name")
+            scope = direct(each.name, NOBODY, nobody.status, nobody.body, nobody.err)
+            put.append((SCOPE, resource(scope_resource(each.name, NOBODY), scope)))
         self.ads.apply(put=put)
 
 
@@ -163,8 +174,9 @@ async def _serve(stack: AsyncExitStack, brain: Brain, pipe: int | None, stop: as
         await stack.enter_async_context(_serving_envoy(brain))
         facts = BrainFacts(brain)
         await stack.enter_async_context(serving(facts, brain.config.admin_socket, admin.address, admin.port))
+        keeping.append(tasks.create_task(_become_ready(brain, pipe)))
         if pipe is not None:
-            keeping += [tasks.create_task(_beat(pipe)), tasks.create_task(_report_ready(brain, pipe))]
+            keeping.append(tasks.create_task(_beat(pipe)))
         await stop.wait()
         for task in keeping:
             task.cancel()
@@ -208,9 +220,25 @@ async def _beat(pipe: int) -> None:
         await asyncio.sleep(HEARTBEAT_SECONDS)
 
 
-async def _report_ready(brain: Brain, pipe: int) -> None:
-    await brain.became_ready.wait()
-    os.write(pipe, b"ready\n")
+async def _become_ready(brain: Brain, pipe: int | None) -> None:
+    """Ready: an Envoy has acknowledged its configuration and takes connections on every router's port."""
+    await brain.acknowledged.wait()
+    for router in brain.config.routers:
+        while not await _takes_connections(router.address, router.port):  # noqa: ASYNC110 - another process's port
+            await asyncio.sleep(CONNECT_PAUSE_SECONDS)
+    brain.ready = True
+    logger.info("ready")
+    if pipe is not None:
+        os.write(pipe, b"ready\n")
+
+
+async def _takes_connections(address: str, port: int) -> bool:
+    try:
+        _, writer = await asyncio.open_connection(THIS_HOST.get(address, address), port)
+    except OSError:
+        return False
+    writer.close()
+    return True
 
 
 def main() -> None:

@@ -42,8 +42,8 @@ class BrainFacts:
         self._started = time.time()
 
     def ready(self) -> bool:
-        """An Envoy is connected and has acknowledged its listeners."""
-        return any(
+        """It was ready once, and an Envoy is connected that has its listeners."""
+        return self._brain.ready and any(
             each.type_url == LISTENER and each.held for stream in self._brain.ads.status() for each in stream.types
         )
 

@@ -1,0 +1,234 @@
+"""A real Consul for tests, demo and benchmarks: `python -m scripts.consul --fetch`.
+
+A `consul` on PATH is used as it is. Otherwise Debian bullseye's package is unpacked, not installed, into
+`.cache/consul`, by apt with a tree of its own, from the mirror this machine already uses, checked with Debian's keys.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import os
+import pathlib
+import random
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, field
+
+import aiohttp
+
+CACHE = pathlib.Path(__file__).resolve().parent.parent / ".cache" / "consul"
+_KEYRING = pathlib.Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+_SUITE = "bullseye"
+
+
+class Absent(Exception):
+    """Why there is no Consul on this machine."""
+
+
+def find() -> pathlib.Path | None:
+    """A Consul that can be run now. Downloads nothing."""
+    on_path = shutil.which("consul")
+    if on_path:
+        return pathlib.Path(on_path)
+    unpacked = CACHE / "root" / "usr" / "bin" / "consul"
+    return unpacked if os.access(unpacked, os.X_OK) else None
+
+
+def fetch() -> pathlib.Path:
+    """`find()`, unpacking the package first if need be. Raises Absent."""
+    found = find()
+    if found is not None:
+        return found
+    mirror = _mirror()
+    for program in ("apt-get", "dpkg-deb"):
+        if shutil.which(program) is None:
+            raise Absent(f"{program} is not there")
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=CACHE, prefix="fetch-") as folder:
+        unpacked = _unpack(mirror, pathlib.Path(folder))
+        with contextlib.suppress(OSError):  # somebody else was faster
+            unpacked.rename(CACHE / "root")
+    found = find()
+    if found is None:
+        raise Absent(f"the package of Debian {_SUITE} holds no usr/bin/consul")
+    return found
+
+
+def _unpack(mirror: str, folder: pathlib.Path) -> pathlib.Path:
+    for name in ("lists/partial", "archives/partial", "parts"):
+        (folder / name).mkdir(parents=True)
+    (folder / "sources.list").write_text(f"deb [signed-by={_KEYRING}] {mirror} {_SUITE} main\n")
+    apt = [
+        "apt-get",
+        "-qq",
+        *("-o", f"Dir::Etc::SourceList={folder}/sources.list", "-o", f"Dir::Etc::SourceParts={folder}/parts"),
+        *("-o", f"Dir::State::Lists={folder}/lists", "-o", f"Dir::Cache={folder}", "-o", "Acquire::Languages=none"),
+        *("-o", "APT::Sandbox::User=root", "-o", "Acquire::Retries=1", "-o", "Acquire::http::Timeout=20"),
+    ]
+    _run([*apt, "update"], folder)
+    _run([*apt, "download", "consul"], folder)
+    package = next(folder.glob("consul_*.deb"), None)
+    if package is None:
+        raise Absent(f"Debian {_SUITE} has no package consul for this machine")
+    _run(["dpkg-deb", "-x", str(package), str(folder / "root")], folder)
+    return folder / "root"
+
+
+def _run(command: list[str], folder: pathlib.Path) -> None:
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    if done.returncode:
+        said = (done.stderr.strip() or done.stdout.strip() or "no reason given").splitlines()[-1]
+        raise Absent(f"`{command[0]} {command[-1]}` failed: {said}")
+
+
+def _mirror() -> str:
+    """The Debian mirror of this machine's own apt sources."""
+    codename = _codename()
+    if not _KEYRING.exists():
+        raise Absent(f"Debian's keys ({_KEYRING}) are not there")
+    folder = pathlib.Path("/etc/apt")
+    for file in sorted(folder.glob("sources.list.d/*.sources")):
+        for stanza in file.read_text().split("\n\n"):
+            if codename in (fields := _deb822(stanza)).get("suites", "").split():
+                return fields["uris"].split()[0]
+    for file in [folder / "sources.list", *sorted(folder.glob("sources.list.d/*.list"))]:
+        for words in _one_line(file):
+            if words[1] == codename:
+                return words[0]
+    raise Absent(f"no apt source for Debian {codename} in {folder}")
+
+
+def _codename() -> str:
+    release = pathlib.Path("/etc/os-release")
+    lines = release.read_text().splitlines() if release.exists() else []
+    values = {key: value.strip('"') for key, _, value in (line.partition("=") for line in lines)}
+    if values.get("ID") != "debian" or "VERSION_CODENAME" not in values:
+        raise Absent("this machine is not a released Debian; put a `consul` on PATH")
+    return values["VERSION_CODENAME"]
+
+
+def _deb822(stanza: str) -> dict[str, str]:
+    lines = (line.partition(":") for line in stanza.splitlines() if line and line[0] not in "# \t")
+    return {key.strip().lower(): value.strip() for key, _, value in lines}
+
+
+def _one_line(file: pathlib.Path) -> Iterator[list[str]]:
+    """`deb [options] uri suite component…` as [uri, suite, …]."""
+    for line in file.read_text().splitlines() if file.exists() else ():
+        kind, _, rest = line.partition(" ")
+        words = rest.partition("]")[2].split() if rest.strip().startswith("[") else rest.split()
+        if kind == "deb" and len(words) > 2:
+            yield words
+
+
+@dataclass(slots=True)
+class Agent:
+    """A development agent: one server, in memory, on loopback."""
+
+    binary: pathlib.Path
+    folder: pathlib.Path
+    http_port: int
+    command: list[str]
+    process: asyncio.subprocess.Process | None = field(default=None, repr=False)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.http_port}"
+
+    async def start(self) -> None:
+        with (self.folder / "log").open("ab") as log:
+            self.process = await asyncio.create_subprocess_exec(*self.command, stdout=log, stderr=log)
+        await self._leader()
+
+    async def kill(self) -> None:
+        """SIGKILL: an agent asked to stop politely keeps its port for seconds."""
+        if self.process is not None and self.process.returncode is None:
+            self.process.kill()
+            await self.process.wait()
+
+    async def restart(self) -> None:
+        """On the same ports, with nothing remembered: its index begins anew."""
+        await self.kill()
+        await self.start()
+
+    async def _leader(self) -> None:
+        """Returns when the catalogue can be read and written."""
+        assert self.process is not None
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as session, asyncio.timeout(20):
+            while self.process.returncode is None:
+                with contextlib.suppress(aiohttp.ClientError):
+                    async with session.get(f"{self.url}/v1/health/service/consul?passing") as answer:
+                        if answer.status == 200 and await answer.json():
+                            return
+                await asyncio.sleep(0.01)
+        raise RuntimeError(f"consul ended at once: {self._last_words()}")
+
+    def _last_words(self) -> str:
+        lines = (self.folder / "log").read_text(errors="replace").splitlines()
+        return " / ".join(line.strip() for line in lines if "rror" in line or "==>" in line)[-500:]
+
+
+@contextlib.asynccontextmanager
+async def agent(*options: str, hcl: str = "", log_level: str = "warn") -> AsyncIterator[Agent]:
+    """Raises Absent where `find()` is None. `hcl`: configuration on top of the development mode's."""
+    binary = find()
+    if binary is None:
+        raise Absent("no consul here: run `python -m scripts.consul --fetch`")
+    with tempfile.TemporaryDirectory(prefix="consul-") as folder:
+        running = _prepared(binary, pathlib.Path(folder), [*options, "-log-level", log_level], hcl)
+        try:
+            await running.start()
+            yield running
+        finally:
+            await asyncio.shield(running.kill())
+
+
+def _prepared(binary: pathlib.Path, folder: pathlib.Path, options: list[str], hcl: str) -> Agent:
+    http, dns, server, lan, wan = free_ports(5)
+    (folder / "agent.hcl").write_text(f"disable_update_check = true\n{hcl}\n")
+    ports = ["-http-port", http, "-dns-port", dns, "-server-port", server, "-serf-lan-port", lan, "-serf-wan-port", wan]
+    words = ["agent", "-dev", "-bind", "127.0.0.1", "-client", "127.0.0.1", "-grpc-port", "-1", *map(str, ports)]
+    command = [str(binary), *words, "-config-file", str(folder / "agent.hcl"), *options]
+    return Agent(binary=binary, folder=folder, http_port=http, command=command)
+
+
+def free_ports(count: int) -> list[int]:
+    """Free for TCP and UDP, below the range the kernel gives to outgoing connections, so they stay free."""
+    chosen: list[int] = []
+    while len(chosen) < count:
+        port = random.randrange(10_000, 32_000)  # noqa: S311 - not a secret
+        if port not in chosen and _is_free(port):
+            chosen.append(port)
+    return chosen
+
+
+def _is_free(port: int) -> bool:
+    for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+        with socket.socket(socket.AF_INET, kind) as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                return False
+    return True
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m scripts.consul", description=__doc__)
+    parser.add_argument("--fetch", action="store_true", help="unpack Debian's package where no consul is on PATH")
+    arguments = parser.parse_args()
+    try:
+        found = fetch() if arguments.fetch else find()
+    except (Absent, OSError) as reason:
+        sys.stdout.write(f"consul: none ({reason}); what needs it is skipped\n")
+        return
+    sys.stdout.write(f"consul: {found}\n" if found else "consul: none; `--fetch` looks for one\n")
+
+
+if __name__ == "__main__":
+    main()
