@@ -15,6 +15,7 @@ import shutil
 import sys
 import time
 from dataclasses import asdict, dataclass, field
+from typing import cast
 
 import uvloop
 
@@ -50,8 +51,8 @@ class Caller(asyncio.Protocol):
         self._received = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        # uvloop's transports are no subclasses of asyncio's.
+        self._transport = cast("asyncio.Transport", transport)
         self._send()
 
     def _send(self) -> None:

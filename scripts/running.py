@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import aiohttp
 import yaml
@@ -37,7 +38,8 @@ async def service(answer: str, port: int = 0, *, address: str = "127.0.0.1") -> 
 
     class Answering(asyncio.Protocol):
         def connection_made(self, transport: asyncio.BaseTransport) -> None:
-            self.transport = transport
+            # uvloop's transports are no subclasses of asyncio's.
+            self.transport = cast("asyncio.Transport", transport)
             self.rest = b""
             open_connections.add(transport)
 
@@ -47,7 +49,6 @@ async def service(answer: str, port: int = 0, *, address: str = "127.0.0.1") -> 
         def data_received(self, data: bytes) -> None:
             # Bodies are small or absent here: what counts is the end of each head.
             *heads, self.rest = (self.rest + data).split(b"\r\n\r\n")
-            assert isinstance(self.transport, asyncio.Transport)
             self.transport.write(response * len(heads))
 
     open_connections: set[asyncio.BaseTransport] = set()
