@@ -3,7 +3,7 @@ r"""Paths: what everything is called.
     path   := '/' [ label ( '/' label )* ]
     label  := 1+ of [0-9A-Za-z_:.#$%-] or '\x' hex hex
 
-A segment is text; bytes that are not UTF-8 are carried as surrogate escapes, so every byte string has one path and back.
+A segment is text; bytes that are not UTF-8 are carried as surrogate escapes, so no byte string is lost.
 Source: Finagle, com.twitter.finagle.Path and NameTreeParsers.
 
 >>> Path.parse("/svc/users").show()
@@ -34,8 +34,9 @@ class PathSyntaxError(ValueError):
 
     def __str__(self) -> str:
         found = f"{self.text[self.position]!r} found" if self.position < len(self.text) else "the text ends"
-        marked = f"{self.text[: self.position]}[{self.text[self.position : self.position + 1]}]{self.text[self.position + 1 :]}"
-        return f"{self.expected} expected but {found} at position {self.position}: {marked}"
+        at, text = self.position, self.text
+        marked = f"{text[:at]}[{text[at : at + 1]}]{text[at + 1 :]}"
+        return f"{self.expected} expected but {found} at position {at}: {marked}"
 
 
 class Path(tuple[str, ...]):

@@ -1,0 +1,36 @@
+"""Entry point: which commands there are. What each does stands in a file of its own."""
+
+from __future__ import annotations
+
+import typer
+
+from mesh.cli import agent, configuration, dtab, explain, names, status, version
+
+HELP = """One proxy per host, one name per service, and it tells you why.
+
+Ends with 0: yes, done; 1: the answer is no, or bad input; 2: wrong command line; 3: the agent can't be reached.
+"""
+
+
+def application() -> typer.Typer:
+    app = typer.Typer(
+        name="tieline",
+        help=HELP,
+        no_args_is_help=True,
+        add_completion=False,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.command()(agent.agent)
+    app.command()(explain.explain)
+    app.command()(names.names)
+    app.command()(status.status)
+    app.command()(version.version)
+    app.add_typer(dtab.commands())
+    app.add_typer(configuration.commands())
+    return app
+
+
+def main() -> None:
+    application()()

@@ -1,0 +1,65 @@
+"""`tieline names`"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mesh.cli import client
+from mesh.cli.answer import Answer, count, entries, number, text, texts
+from mesh.cli.ending import NO
+from mesh.cli.options import Admin, ConfigFile, Format, Output
+from mesh.cli.printing import duration, print_json, show
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+
+def names(
+    every: Annotated[bool, typer.Option("--all", help="Every name that the sources know, used or not.")] = False,
+    admin: Admin = None,
+    config: ConfigFile = None,
+    output: Output = Format.TABLE,
+) -> None:
+    """The names in use on this host and what they are bound to."""
+    answer = client.ask(client.agent(admin, config), "/names", all="1" if every else None)
+    if output is Format.JSON:
+        print_json(answer)
+    elif every:
+        _print_catalog(answer)
+    elif used := entries(answer, "names"):
+        show(_table(used))
+    else:
+        typer.echo(
+            "No name is in use: nobody has called one, or all were idle. `tieline names --all` lists what there is."
+        )
+    if every and any(text(source, "error", "") for source in entries(answer, "sources")):
+        raise typer.Exit(NO)
+
+
+def _table(used: list[Answer]) -> Table:
+    from rich.table import Table
+
+    table = Table("ROUTER", "NAME", "BOUND TO", "ENDPOINTS", "AGE", "IDLE", "HELD", box=None, pad_edge=False)
+    for name in used:
+        table.add_row(
+            text(name, "router"),
+            text(name, "path", text(name, "key")),
+            text(name, "bound"),
+            str(count(name, "endpoints")),
+            duration(number(name, "age_seconds")),
+            duration(number(name, "idle_seconds")),
+            "; ".join(texts(name, "held")) or "-",
+        )
+    return table
+
+
+def _print_catalog(answer: Answer) -> None:
+    for source in entries(answer, "sources"):
+        root = text(source, "prefix")
+        error = text(source, "error", "")
+        if error:
+            typer.echo(f"{root}: can't be listed: {error}", err=True)
+        for name in texts(source, "names"):
+            typer.echo(name if name.startswith(root) else f"{root}{name}")

@@ -1,0 +1,107 @@
+"""`tieline status`"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import typer
+
+from mesh.cli import client
+from mesh.cli.answer import Answer, count, entries, number, section, text, texts, yes
+from mesh.cli.ending import NO
+from mesh.cli.options import Admin, ConfigFile, Format, Output
+from mesh.cli.printing import duration, print_json, show
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+SYNCED = "SYNCED"
+STALE = "STALE"
+NOT_SENT = "NOT SENT"
+TYPES = ("LDS", "RDS", "SRDS", "CDS", "EDS", "SDS")
+
+
+def status(admin: Admin = None, config: ConfigFile = None, output: Output = Format.TABLE) -> None:
+    """Health of the agent: its sources, its proxies, and whether Envoy has what it should have."""
+    answer = client.ask(client.agent(admin, config), "/status")
+    wrong = complaints(answer)
+    if output is Format.JSON:
+        print_json(answer)
+    else:
+        _print(answer)
+        for complaint in wrong:
+            typer.echo(f"✗ {complaint}", err=True)
+    if wrong:
+        raise typer.Exit(NO)
+
+
+def complaints(answer: Answer) -> list[str]:
+    """What is wrong, in words; empty when all is well."""
+    found = [] if yes(answer, "ready") else ["not ready: no Envoy has acknowledged its configuration yet"]
+    for source in entries(answer, "sources"):
+        found += _source_complaints(source)
+    for proxy in entries(answer, "proxies"):
+        found += [f"proxy {text(proxy, 'id')}: {kind} is {STALE}" for kind in _stale(proxy)]
+    for nack in entries(answer, "nacks"):
+        what, why = f"{text(nack, 'type')} {text(nack, 'resource')}", "; ".join(texts(nack, "because")) or "unknown"
+        found.append(f"Envoy refused {what}: {text(nack, 'message')} (because of {why})")
+    return found
+
+
+def _source_complaints(source: Answer) -> list[str]:
+    name, error, found = text(source, "prefix"), text(source, "last_error", ""), []
+    if failed := count(source, "failed"):
+        found.append(f"source {name}: names that can't be observed: {failed}")
+    if held := count(source, "held"):
+        found.append(f"source {name}: names held at the last known good: {held}")
+    return [f"{complaint} ({error})" if error else complaint for complaint in found]
+
+
+def _stale(proxy: Answer) -> list[str]:
+    types = section(proxy, "types")
+    return [kind for kind in types if text(section(types, kind), "synced") not in (SYNCED, NOT_SENT)]
+
+
+def _print(answer: Answer) -> None:
+    brain, envoy = section(answer, "brain"), section(answer, "envoy")
+    memory = number(brain, "rss_bytes")
+    typer.echo(
+        f"tieline {text(answer, 'version')}, {'ready' if yes(answer, 'ready') else 'NOT READY'}, "
+        f"up {duration(number(answer, 'uptime_seconds'))}\n"
+        f"brain: pid {text(brain, 'pid')}, {f'{memory / 2**20:.0f} MiB' if memory else 'memory unknown'}\n"
+        f"envoy: {text(envoy, 'version')}, pid {text(envoy, 'pid')}, epoch {text(envoy, 'epoch')}\n"
+    )
+    show(_sources(entries(answer, "sources")))
+    typer.echo("")
+    show(_proxies(entries(answer, "proxies")))
+
+
+def _sources(sources: list[Answer]) -> Table:
+    from rich.table import Table
+
+    table = Table("SOURCE", "KIND", "STATE", "NAMES", "HELD", "FAILED", "CONFIRMED", box=None, pad_edge=False)
+    for source in sources:
+        confirmed = number(source, "oldest_confirmed_seconds")
+        table.add_row(
+            text(source, "prefix"),
+            text(source, "kind"),
+            text(source, "state"),
+            str(count(source, "observations")),
+            str(count(source, "held")),
+            str(count(source, "failed")),
+            "-" if confirmed is None else f"{duration(confirmed)} ago",
+        )
+    return table
+
+
+def _proxies(proxies: list[Answer]) -> Table:
+    from rich.table import Table
+
+    sent = {kind for proxy in proxies for kind in section(proxy, "types")}
+    kinds = [kind for kind in TYPES if kind in sent] + sorted(sent - set(TYPES))
+    table = Table("PROXY", "CONNECTED", *kinds, box=None, pad_edge=False)
+    for proxy in proxies:
+        types = section(proxy, "types")
+        cells = [text(section(types, kind), "synced", NOT_SENT) for kind in kinds]
+        table.add_row(text(proxy, "id"), duration(number(proxy, "connected_seconds")), *cells)
+    return table

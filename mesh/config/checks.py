@@ -1,0 +1,87 @@
+"""What one key alone can't show: entries of a valid configuration that contradict each other. Pure."""
+
+from __future__ import annotations
+
+import ipaddress
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from discovery.path import Path
+from discovery.settings import SourceConfig
+from mesh.config.document import Loc
+from mesh.config.model import Config
+from mesh.config.table import remarks, unknown_sources
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """`earlier`: the entry that this one contradicts. `line`, `path`: the dentry that is meant, and what in it."""
+
+    loc: Loc
+    message: str
+    hint: str
+    earlier: Loc | None = None
+    line: int | None = None
+    path: Path | None = None
+
+
+def contradictions(config: Config) -> Iterator[Finding]:
+    yield from _admin(config)
+    yield from _routers(config)
+    yield from source_contradictions(dict(enumerate(config.sources)))
+
+
+def source_contradictions(sources: dict[int, SourceConfig]) -> Iterator[Finding]:
+    """By place in the list, so that the valid ones are compared although others are not."""
+    for (first, one), (second, other) in itertools.combinations(sources.items(), 2):
+        loc, earlier = ("sources", second), ("sources", first)
+        root = other.root.show()
+        if one.root == other.root:
+            yield Finding(loc, f"a second source answers for {root}", "Give one of the two its own `prefix`", earlier)
+        elif other.root.startswith(one.root) or one.root.startswith(other.root):
+            message = f"{one.root.show()} and {root} overlap, so that one source hides the other"
+            yield Finding(loc, message, "Give them prefixes of which none begins the other", earlier)
+
+
+def doubts(config: Config) -> Iterator[Finding]:
+    """What the agent can run with but hardly anyone wants."""
+    loc: Loc = ("dtab",)
+    if not config.dtab:
+        yield Finding(
+            loc, "the table is empty, so that every name is missing", "Write for example `dtab: /svc => /#/files`"
+        )
+    known = ", ".join(source.root.show() for source in config.sources) or "none"
+    for dentry, path in unknown_sources(config.dtab, [source.root for source in config.sources]):
+        hint = f"Add a source with this prefix, or correct it; sources here: {known}"
+        yield Finding(loc, f"{path.show()} leads to no source", hint, line=dentry.line, path=path)
+    for remark in remarks(config.dtab):
+        yield Finding(loc, remark.message, remark.hint, line=remark.line)
+
+
+def _admin(config: Config) -> Iterator[Finding]:
+    admin = config.admin
+    if admin.port is not None and not admin.allow_remote and not ipaddress.ip_address(admin.address).is_loopback:
+        yield Finding(
+            ("admin", "address"),
+            f"other hosts could reach the admin API at {admin.address}, and it asks for no password",
+            "Use 127.0.0.1, or add `allow_remote: true` if that is meant",
+        )
+
+
+def _routers(config: Config) -> Iterator[Finding]:
+    for index, router in enumerate(config.routers):
+        if router.port == config.admin.port and _same(router.address, config.admin.address):
+            message = f"the admin API listens on port {router.port} already"
+            yield Finding(("routers", index, "port"), message, "Choose another port for one of the two", ("admin",))
+    for (first, one), (second, other) in itertools.combinations(enumerate(config.routers), 2):
+        if one.name == other.name:
+            message = f"a second router called {one.name!r}"
+            yield Finding(("routers", second, "name"), message, "Give each router its own `name`", ("routers", first))
+        if one.port == other.port and _same(one.address, other.address):
+            message = f"the router {one.name!r} listens on port {one.port} already"
+            yield Finding(("routers", second, "port"), message, "Give each router its own `port`", ("routers", first))
+
+
+def _same(one: str, other: str) -> bool:
+    return one == other or any(ipaddress.ip_address(address).is_unspecified for address in (one, other))

@@ -1,0 +1,208 @@
+"""The configuration as values. Each key's text below is its documentation and goes into the JSON schema."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import pathlib
+from functools import partial
+from typing import Annotated, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    SerializeAsAny,
+    ValidationInfo,
+    WithJsonSchema,
+)
+from pydantic_core import PydanticKnownError
+
+from discovery.path import Path
+from discovery.settings import Duration, SourceConfig
+from mesh.config import places
+from mesh.naming.dtab import Dtab, parse_dtab
+
+SOCKET_NAME_LIMIT = 90
+"""A Unix socket's path has at most 107 bytes; this leaves 16 for the longest name in `run_dir`."""
+
+MOST_WORKERS = 4
+
+
+def _address(text: str) -> str:
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError:
+        raise ValueError(f"an IP address expected, not {text!r}") from None
+
+
+def _place(path: pathlib.Path, info: ValidationInfo) -> pathlib.Path:
+    """Relative to the folder of the configuration file, which `load` passes as context."""
+    folder = (info.context or {}).get("folder", pathlib.Path())
+    return pathlib.Path(folder) / path
+
+
+def _socket_folder(path: pathlib.Path) -> pathlib.Path:
+    if len(os.fsencode(path)) > SOCKET_NAME_LIMIT:
+        raise ValueError(f"a folder of at most {SOCKET_NAME_LIMIT} bytes expected, because Unix sockets stand in it")
+    return path
+
+
+def _with_missing(conditions: tuple[str, ...]) -> tuple[str, ...]:
+    if "missing" not in conditions:
+        raise ValueError("a list that holds at least `missing` expected")
+    return conditions
+
+
+def _path(value: object) -> object:
+    return value if isinstance(value, Path) else Path.parse(_text(value))
+
+
+def _dtab(value: object) -> object:
+    return value if isinstance(value, Dtab) else parse_dtab(_text(value))
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise PydanticKnownError("string_type")
+    return value
+
+
+Place = Annotated[pathlib.Path, AfterValidator(_place)]
+Address = Annotated[str, AfterValidator(_address)]
+Port = Annotated[int, Field(strict=True, ge=1, le=65535)]
+AnyPort = Annotated[int, Field(strict=True, ge=0, le=65535)]
+Count = Annotated[int, Field(strict=True, ge=1)]
+Flag = Annotated[bool, Field(strict=True)]
+Time = Annotated[Duration, Field(gt=0)]
+MeshPath = Annotated[
+    Path,
+    BeforeValidator(_path),
+    PlainSerializer(Path.show),
+    WithJsonSchema({"type": "string", "pattern": "^/"}),
+]
+DtabText = Annotated[
+    Dtab,
+    BeforeValidator(_dtab),
+    PlainSerializer(Dtab.show),
+    WithJsonSchema({"type": "string"}),
+]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True, arbitrary_types_allowed=True, allow_inf_nan=False
+    )
+
+
+class Admin(Section):
+    address: Address = Field(default="127.0.0.1", examples=["127.0.0.1"])
+    """The IP address on which the admin API listens."""
+    port: AnyPort | None = Field(default=9990, examples=[9990])
+    """The port of the admin API; 0: any free one; null: none, only the Unix socket `admin.sock` in `run_dir`."""
+    allow_remote: Flag = Field(default=False, examples=[True])
+    """Permit an address that other hosts can reach. The admin API asks for no password."""
+
+
+class HostIdentifier(Section):
+    kind: Literal["host"] = Field(default="host", examples=["host"])
+    """What names a request. `host`: the Host header without its port, so that `Host: users` is `/svc/users`."""
+
+
+# Other kinds join here as a union discriminated by `kind`.
+Identifier = HostIdentifier
+
+
+class Router(Section):
+    name: str = Field(default="http", pattern=r"^[a-z][a-z0-9_-]{0,39}$", examples=["http"])
+    """How the router is called in `status`, `explain` and metrics: lower-case letters, digits, `-` and `_`."""
+    address: Address = Field(default="127.0.0.1", examples=["127.0.0.1"])
+    """The IP address on which applications reach the proxy."""
+    port: Port = Field(default=4140, examples=[4140])
+    """The port on which applications reach the proxy."""
+    dst_prefix: MeshPath = Field(default=Path(("svc",)), examples=["/svc"], json_schema_extra={"default": "/svc"})
+    """Stands before every name: `users` becomes `/svc/users`."""
+    identifier: Identifier = Field(default_factory=HostIdentifier)
+    """How a request tells its name."""
+
+
+class Naming(Section):
+    alternate_on: Annotated[tuple[Literal["missing", "empty"], ...], AfterValidator(_with_missing)] = Field(
+        default=("missing", "empty"), examples=["[missing, empty]"]
+    )
+    """When `|` moves on to the next alternative: the name is `missing`, or known to have no endpoint (`empty`)."""
+    bind_timeout: Time = Field(default=2.0, examples=["2s"])
+    """A source that has never answered counts as missing after this time."""
+    max_depth: Annotated[int, Field(strict=True, ge=1, le=1000)] = Field(default=100, examples=[100])
+    """How many times a name may be rewritten before it is taken for a loop."""
+
+
+class Names(Section):
+    idle: Time = Field(default=600.0, examples=["10m"])
+    """A name that nobody has called for this time is unbound."""
+    negative: Time = Field(default=5.0, examples=["5s"])
+    """How long the answer "no such name" is remembered."""
+    limit: Count = Field(default=20_000, examples=[20000])
+    """How many names may be bound at once."""
+    negative_limit: Count = Field(default=1000, examples=[1000])
+    """How many missing names are remembered at once."""
+    linger: Duration = Field(default=10.0, examples=["10s"])
+    """How long a source goes on observing a name that nobody wants any more."""
+
+
+class Envoy(Section):
+    concurrency: Count | None = Field(default=None, examples=[2])
+    """Envoy's worker threads; null: one for each core, at most 4."""
+    drain: Duration = Field(default=10.0, examples=["10s"])
+    """How long requests under way may take when the agent ends or Envoy is replaced."""
+    log_level: Literal["trace", "debug", "info", "warning", "error", "critical", "off"] = Field(
+        default="warning", examples=["warning"]
+    )
+    """Envoy's own log level."""
+    binary: Place | None = Field(default=None, examples=["/usr/local/bin/envoy"])
+    """The Envoy to run; null: the one installed with Tieline."""
+
+    @property
+    def workers(self) -> int:
+        return self.concurrency or min(len(os.sched_getaffinity(0)), MOST_WORKERS)
+
+
+class Log(Section):
+    level: Literal["debug", "info", "warning", "error"] = Field(default="info", examples=["info"])
+    """What the agent logs: this level and above."""
+    format: Literal["text", "json"] = Field(default="text", examples=["text"])
+    """`text` for people, `json` for one JSON object a line."""
+
+
+class Config(Section):
+    run_dir: Annotated[Place, AfterValidator(_socket_folder)] = Field(
+        validate_default=True, default_factory=partial(places.run_dir, os.environ), examples=["/run/tieline"]
+    )
+    """The folder of sockets and locks. Without it: `$XDG_RUNTIME_DIR/tieline`, else `/run/tieline`."""
+    state_dir: Place = Field(default_factory=partial(places.state_dir, os.environ), examples=["/var/lib/tieline"])
+    """The folder of what outlives a restart. Without it: `$XDG_STATE_HOME/tieline`, else `/var/lib/tieline`."""
+    admin: Admin = Field(default_factory=Admin)
+    """Where the agent answers questions about itself."""
+    dtab: DtabText = Field(default_factory=Dtab, examples=["/svc => /#/files"])
+    """The delegation table: where each name leads. Later entries are tried first."""
+    dtab_file: Place | None = Field(default=None, examples=["tieline.dtab"])
+    """A file that holds the delegation table, instead of `dtab`."""
+    sources: tuple[SerializeAsAny[SourceConfig], ...] = Field(default=())
+    """What is observed, one entry for each platform."""
+    routers: tuple[Router, ...] = Field(default=(Router(),), min_length=1)
+    """Where applications send their requests."""
+    naming: Naming = Field(default_factory=Naming)
+    """How names are bound."""
+    names: Names = Field(default_factory=Names)
+    """How long names are kept, and how many."""
+    envoy: Envoy = Field(default_factory=Envoy)
+    """The proxy."""
+    log: Log = Field(default_factory=Log)
+    """What the agent writes to its standard error."""
+
+    @property
+    def admin_socket(self) -> pathlib.Path:
+        return self.run_dir / "admin.sock"

@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import json
+import time
+
+import pytest
+
+DENTRY = {"prefix": "/svc", "dst": "/#/files | /#/consul/dc1"}
+WHERE = {"dentry": DENTRY, "where": "tieline.yaml", "line": 4}
+
+KNOWN = "2 endpoints, residual /old, confirmed 3m ago, HELD at the last known good: consul is away"
+
+
+def answer(outcome: str = "bound") -> dict[str, object]:
+    known = {
+        "type": "bound",
+        "endpoints": 2,
+        "usable": True,
+        "confirmed_at": time.time() - 200,
+        "held": "consul is away",
+    }
+    return {
+        "name": "users",
+        "path": "/svc/users",
+        "router": "http",
+        "outcome": outcome,
+        "tree": {
+            "type": "alt",
+            "path": "/svc/users",
+            "taken": True,
+            "alt": [
+                {"type": "neg", "path": "/#/files/users", "verdict": "no such name", **WHERE},
+                {
+                    "type": "leaf",
+                    "path": "/#/consul/dc1/users/old",
+                    "taken": True,
+                    "bound": {"id": "/#/consul/dc1/users", "path": "/old"},
+                    "state": {**known, "confirmed_at": time.time() - 200},
+                    **WHERE,
+                },
+            ],
+        },
+        "endpoints": {
+            "/#/consul/dc1/users": {
+                "state": "known",
+                "endpoints": [
+                    {"address": "10.0.0.1", "port": 80, "weight": 1.0, "health": "healthy", "zone": "a", "host": "h1"},
+                    {"address": "::1", "port": 81, "weight": 2.5, "health": "unknown", "zone": "", "host": ""},
+                ],
+            }
+        },
+        "proxies": [
+            {"id": "host-1", "key": "users", "has": True, "standing": "applied", "version": "v7"},
+            {"id": "host-2", "key": "users", "has": False, "standing": "not acknowledged yet", "version": "v7"},
+        ],
+        "trail": [],
+    }
+
+
+async def test_the_tree_says_what_was_refused_and_why_and_what_was_taken(ask, admin) -> None:
+    admin.answers["/explain?name=users"] = answer()
+    done = await ask("explain", "users")
+    assert done.exit_code == 0
+    assert done.stdout.splitlines() == [
+        "users (router http): bound",
+        "✓ /svc/users  the first of",
+        "├── ✗ /#/files/users: no such name   [tieline.yaml:4  /svc => /#/files | /#/consul/dc1]",
+        f"└── ✓ /#/consul/dc1/users/old: {KNOWN}   [tieline.yaml:4  /svc => /#/files | /#/consul/dc1]",
+        "    ├── 10.0.0.1:80  healthy  zone a  on h1",
+        "    └── [::1]:81  weight 2.5",
+        "proxy host-1: has version v7",
+        "proxy host-2: not acknowledged yet",
+    ]
+
+
+async def test_router_and_local_table_are_passed_on(ask, admin) -> None:
+    admin.answers["/explain?name=%2Fsvc%2Fusers&router=inside&dtab=%2Fsvc+%3D%3E+%2F%23%2Fstatic"] = answer()
+    done = await ask("explain", "/svc/users", "--router", "inside", "--dtab-local", "/svc => /#/static")
+    assert done.exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("outcome", "words"),
+    [
+        ("empty", "it exists, with nothing behind it: callers get 503"),
+        ("neg", "no such name: callers get 404"),
+        ("fail", "refused by the table: callers get 503"),
+        ("pending", "not known yet: a source has not answered"),
+        ("broken", "the table can't be followed: callers get 503"),
+    ],
+)
+async def test_a_name_without_endpoints_ends_with_1(outcome: str, words: str, ask, admin) -> None:
+    admin.answers["/explain?name=users"] = answer(outcome)
+    done = await ask("explain", "users")
+    assert done.exit_code == 1
+    assert done.stdout.startswith(f"users (router http): {words}\n")
+
+
+async def test_json_is_what_the_agent_said(ask, admin) -> None:
+    admin.answers["/explain?name=users"] = answer("neg")
+    done = await ask("explain", "users", "-o", "json")
+    assert done.exit_code == 1
+    assert json.loads(done.stdout) == admin.answers["/explain?name=users"]

@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+COMMANDS = [
+    "agent",
+    "explain",
+    "names",
+    "status",
+    "version",
+    "dtab check",
+    "dtab eval",
+    "config check",
+    "config schema",
+]
+
+
+def test_every_command_is_listed(tieline) -> None:
+    listed = re.findall(r"^  ([a-z]+) ", tieline("--help").stdout.split("Commands:")[1], re.MULTILINE)
+    inner = [
+        f"{group} {name}"
+        for group in ("dtab", "config")
+        for name in re.findall(r"^  ([a-z]+) ", tieline(group, "--help").stdout.split("Commands:")[1], re.MULTILINE)
+    ]
+    assert sorted([name for name in listed if name not in ("dtab", "config")] + inner) == sorted(COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_and_option_is_documented(command: str, tieline) -> None:
+    manual = (ROOT / "docs" / "cli.md").read_text()
+    section = manual.split(f"## `tieline {command}")[1].split("\n## ")[0]
+    said = tieline(*command.split(), "--help")
+    assert said.exit_code == 0
+    for option in set(re.findall(r"--[a-z-]+", said.stdout)) - {"--help"}:
+        assert f"`{option}" in section, option
+    assert f"tieline {command}" in section.split("```")[1], "an example"
+
+
+def test_a_wrong_command_line_ends_with_2(tieline) -> None:
+    assert tieline("explian", "users").exit_code == 2
+    assert tieline("explain").exit_code == 2
+    assert tieline("status", "-o", "xml").exit_code == 2
+
+
+def test_version_imports_nothing_slow() -> None:
+    code = (
+        "import sys; from mesh.cli.main import application; application()(['version'], standalone_mode=False);"
+        "slow = {'aiohttp', 'rich', 'grpc', 'yaml', 'google', 'mesh.naming.dtab'} & set(sys.modules);"
+        "print('slow:', sorted(slow))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "tieline " in done.stdout
+    assert "slow: []" in done.stdout
+
+
+def test_the_entry_point_ends_with_the_code_of_the_command(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", "from mesh.cli.main import main; main()"]
+    done = subprocess.run(
+        [*command, "config", "check", tmp_path / "none.yaml"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert "none.yaml: the file can't be read" in done.stderr

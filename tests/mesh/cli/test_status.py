@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+SOURCE = {
+    "prefix": "/#/consul",
+    "kind": "consul",
+    "state": "ok",
+    "observations": 4,
+    "held": 0,
+    "failed": 0,
+    "oldest_confirmed_seconds": 12.0,
+    "last_error": None,
+}
+
+
+def well(**changes: Any) -> dict[str, Any]:
+    synced = {"sent": 2, "acked": 2, "synced": "SYNCED", "nacks": 0}
+    answer: dict[str, Any] = {
+        "version": "0.1.0",
+        "uptime_seconds": 125.0,
+        "ready": True,
+        "brain": {"pid": 7, "rss_bytes": 50 * 2**20},
+        "envoy": {"version": "1.40.0", "pid": 8, "epoch": 0},
+        "sources": [SOURCE],
+        "proxies": [
+            {"id": "host-1", "connected_seconds": 60.0, "types": {"CDS": synced, "SDS": {"synced": "NOT SENT"}}}
+        ],
+        "nacks": [],
+    }
+    return answer | changes
+
+
+async def test_all_well_ends_with_0(ask, admin) -> None:
+    admin.answers["/status"] = well()
+    done = await ask("status")
+    assert (done.exit_code, done.stderr) == (0, "")
+    lines = [line.rstrip() for line in done.stdout.splitlines()]
+    assert lines[:3] == [
+        "tieline 0.1.0, ready, up 2m",
+        "brain: pid 7, 50 MiB",
+        "envoy: 1.40.0, pid 8, epoch 0",
+    ]
+    assert "SOURCE     KIND    STATE  NAMES  HELD  FAILED  CONFIRMED" in lines
+    assert "/#/consul  consul  ok     4      0     0       12s ago" in lines
+    assert "PROXY   CONNECTED  CDS     SDS" in lines
+    assert "host-1  60s        SYNCED  NOT SENT" in lines
+
+
+async def test_what_is_wrong_is_said_and_ends_with_1(ask, admin) -> None:
+    stale = {"id": "host-1", "types": {"CDS": {"synced": "STALE"}, "EDS": {"synced": "SYNCED"}}}
+    nack = {"type": "Cluster", "resource": "users", "message": "bad port", "because": ["/svc/users by /svc=>/#/files"]}
+    sources = [
+        {**SOURCE, "held": 2, "last_error": "connection refused"},
+        {**SOURCE, "prefix": "/#/dns", "failed": 1},
+    ]
+    admin.answers["/status"] = well(ready=False, sources=sources, proxies=[stale], nacks=[nack])
+    done = await ask("status")
+    assert done.exit_code == 1
+    assert done.stderr.splitlines() == [
+        "✗ not ready: no Envoy has acknowledged its configuration yet",
+        "✗ source /#/consul: names held at the last known good: 2 (connection refused)",
+        "✗ source /#/dns: names that can't be observed: 1",
+        "✗ proxy host-1: CDS is STALE",
+        "✗ Envoy refused Cluster users: bad port (because of /svc/users by /svc=>/#/files)",
+    ]
+
+
+async def test_json_is_what_the_agent_said_and_ends_the_same(ask, admin) -> None:
+    admin.answers["/status"] = well(ready=False)
+    done = await ask("status", "-o", "json")
+    assert done.exit_code == 1
+    assert json.loads(done.stdout) == well(ready=False)
+
+
+async def test_an_answer_with_less_in_it_is_shown_too(ask, admin) -> None:
+    admin.answers["/status"] = {"ready": True}
+    assert (await ask("status")).exit_code == 0

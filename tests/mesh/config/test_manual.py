@@ -1,0 +1,65 @@
+"""docs/configuration.md holds a row for every key, with the default and the text that the model has."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mesh.config.load import examine
+from mesh.config.schema import schema
+
+MANUAL = (Path(__file__).parents[3] / "docs" / "configuration.md").read_text()
+SECTIONS = {
+    "": "The file",
+    "Admin": "`admin`",
+    "Router": "`routers`",
+    "HostIdentifier": "`routers[].identifier`",
+    "Naming": "`naming`",
+    "Names": "`names`",
+    "Envoy": "`envoy`",
+    "Log": "`log`",
+}
+
+
+def section(title: str) -> str:
+    return MANUAL.split(f"\n## {title}\n")[1].split("\n## ")[0]
+
+
+def default(described: dict[str, Any]) -> str:
+    if "default" not in described:
+        return ""
+    value = described["default"]
+    seconds = "pattern" in json.dumps(described.get("anyOf", "")) and isinstance(value, float)
+    return f"`{value:g}s`" if seconds else f"`{json.dumps(value)}`".replace('"', "")
+
+
+def rows(name: str) -> list[str]:
+    described: Any = schema()
+    properties = (described["$defs"][name] if name else described)["properties"]
+    return [f"| `{key}` | {default(each)} | {meaning(each)} |" for key, each in properties.items()]
+
+
+def meaning(described: dict[str, Any]) -> str:
+    return str(described["description"]).replace("|", "\\|")
+
+
+@pytest.mark.parametrize("name", SECTIONS)
+def test_every_key_has_its_row(name: str) -> None:
+    written = section(SECTIONS[name])
+    assert [row for row in rows(name) if row not in written] == []
+
+
+@pytest.mark.parametrize("kind", ["ConsulConfig", "DnsConfig", "FilesConfig", "StaticConfig", "Tls"])
+def test_every_key_of_a_source_is_named(kind: str) -> None:
+    described: Any = schema()
+    written = section("`sources`")
+    assert [key for key in described["$defs"][kind]["properties"] if f"`{key}`" not in written] == []
+
+
+def test_the_example_of_the_manual_is_good(tmp_path: Path) -> None:
+    file = tmp_path / "tieline.yaml"
+    file.write_text(MANUAL.split("```yaml\n")[1].split("```")[0])
+    assert examine(file).errors == examine(file).warnings == ()
