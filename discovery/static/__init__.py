@@ -1,0 +1,1 @@
+"""Names whose endpoints stand in the configuration."""

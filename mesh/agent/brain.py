@@ -192,7 +192,7 @@ def _inet(bind_timeout: float) -> list[SourceEntry]:
     """`/$/inet` and its like are sources that are always there. A literal address needs no reading again."""
     resolve, settings = DnsResolver().resolve, Settings(resync=0.0, bind_timeout=bind_timeout)
     return [
-        SourceEntry(INET, "inet", 2, InetSource(resolve), settings),
+        SourceEntry(INET, "inet", 2, InetSource(resolve), settings, fewest=1),
         SourceEntry(RINET, "rinet", 2, RinetSource(resolve), settings),
     ]
 

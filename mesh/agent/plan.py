@@ -7,9 +7,8 @@ import socket
 import sys
 from pathlib import Path as File
 
-from mesh.config.load import load
+from mesh.config.load import examine
 from mesh.config.model import Config
-from mesh.config.problem import ConfigError
 from mesh.envoy.binary import binary
 from mesh.envoy.bootstrap import bootstrap
 from platforms.host.facts import node_id
@@ -49,11 +48,12 @@ def _bootstrap(config: Config) -> object:
 
 def main() -> None:
     file = File(sys.argv[1])
-    try:
-        config = load(file)
-    except ConfigError as error:
-        print(error, file=sys.stderr)
+    examined = examine(file)
+    for problem in (*examined.errors, *examined.warnings):
+        print(problem, file=sys.stderr)
+    if examined.config is None:
         sys.exit(1)
+    config = examined.config
     try:
         print(json.dumps(plan(config, file.absolute())))
     except OSError as error:

@@ -45,14 +45,15 @@ class BadPlan(Exception):
     """The configuration can't be used; the text says why."""
 
 
-async def read_plan(config: str) -> Plan:
+async def read_plan(config: str) -> tuple[Plan, str]:
+    """The plan, and what the configuration is warned of."""
     child = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "mesh.agent.plan", config, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
     )
     out, err = await child.communicate()
     if child.returncode != 0:
         raise BadPlan(err.decode(errors="replace").strip())
-    return Plan(**json.loads(out))
+    return Plan(**json.loads(out)), err.decode(errors="replace").strip()
 
 
 class Supervisor:
@@ -95,13 +96,15 @@ class Supervisor:
 
     async def _reload(self) -> None:
         try:
-            plan = await read_plan(self._config)
+            plan, warnings = await read_plan(self._config)
         except BadPlan as bad:
             logger.error("the new configuration can't be used, the running one stays\n%s", bad)  # noqa: TRY400
             return
         if plan.run_dir != self._plan.run_dir:
             logger.error("run_dir can't change while the agent runs; restart it")
             return
+        if warnings:
+            logger.warning("the new configuration is used, with doubts\n%s", warnings)
         envoy_changed = (plan.envoy, plan.bootstrap) != (self._plan.envoy, self._plan.bootstrap)
         self._plan = plan
         self.brain.replace(plan.brain)
@@ -112,7 +115,8 @@ class Supervisor:
 
 async def supervise(config: str) -> int:
     try:
-        plan = await read_plan(config)
+        # The command line has shown the warnings already.
+        plan, _ = await read_plan(config)
     except BadPlan as bad:
         print(bad, file=sys.stderr)
         return 1

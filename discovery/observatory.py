@@ -1,0 +1,177 @@
+"""Holds exactly the observations that are wanted: one per name, however many want it.
+
+`want` and `release` are counted. After the last release a name lingers, so that a table edited to and fro does not ask
+the platforms anew; then its observation ends and is forgotten.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from types import TracebackType
+from typing import Self
+
+from discovery.address import Failed, Known, Pending, State
+from discovery.observing import Observation, Scope, Settings
+from discovery.outage import Outage
+from discovery.path import Path
+from discovery.source import Catalog, Source
+
+RESTORED = "restored from disk, not confirmed yet"
+
+
+@dataclass(frozen=True, slots=True)
+class SourceEntry:
+    """An open source: names of `segments` segments after `root` are asked of it, or of `fewest` to `segments`."""
+
+    root: Path
+    kind: str
+    segments: int
+    source: Source
+    settings: Settings = field(default_factory=Settings)
+    fewest: int | None = None
+
+
+@dataclass(slots=True)
+class _Wanted:
+    state: State
+    """Of a name that no source can be asked for; `observation` states it otherwise."""
+    kind: str = ""
+    observation: Observation | None = None
+    wants: int = 0
+
+
+class Observatory:
+    """`async with Observatory(...)`: observations live within the block. `on_change` is never called from `want`."""
+
+    def __init__(
+        self,
+        entries: Sequence[SourceEntry],
+        on_change: Callable[[Path, State], None],
+        *,
+        restored: Mapping[Path, Known] | None = None,
+        linger: float = 10.0,
+        clock: Callable[[], float] = time.time,
+        rng: random.Random | None = None,
+    ) -> None:
+        self.on_change = on_change
+        self._entries = {entry.root: entry for entry in entries}
+        if len(self._entries) != len(entries):
+            raise ValueError("two sources have one prefix")
+        self._depths = sorted({len(root) for root in self._entries}, reverse=True)
+        self._restored = dict(restored or {})
+        self._linger = linger
+        self._clock = clock
+        self._rng = rng or random.Random()  # noqa: S311 - spreads load, guards nothing
+        self._group = asyncio.TaskGroup()
+        self._scopes: dict[Path, Scope] = {}
+        self._wanted: dict[Path, _Wanted] = {}
+        self._lingering: dict[Path, float] = {}
+        self._sweep_timer: asyncio.TimerHandle | None = None
+
+    async def __aenter__(self) -> Self:
+        self._loop = asyncio.get_running_loop()
+        await self._group.__aenter__()
+        for root, entry in self._entries.items():
+            self._scopes[root] = Scope(
+                source=entry.source,
+                settings=entry.settings,
+                group=self._group,
+                loop=self._loop,
+                clock=self._clock,
+                rng=self._rng,
+                outage=Outage(root.show(), self._loop),
+                changed=self._changed,
+            )
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._sweep_timer is not None:
+            self._sweep_timer.cancel()
+        for name in list(self._wanted):
+            self._forget(name)
+        for scope in self._scopes.values():
+            scope.outage.close()
+        # Not the error of the block: the group would wrap it.
+        await self._group.__aexit__(None, None, None)
+
+    def want(self, name: Path) -> None:
+        wanted = self._wanted.get(name)
+        if wanted is None:
+            wanted = self._wanted[name] = self._begin(name)
+        wanted.wants += 1
+        self._lingering.pop(name, None)
+
+    def release(self, name: Path) -> None:
+        """Raises KeyError for a name that is not wanted."""
+        wanted = self._wanted[name]
+        if wanted.wants == 0:
+            raise KeyError(name)
+        wanted.wants -= 1
+        if wanted.wants == 0:
+            self._lingering[name] = self._loop.time() + self._linger
+            self._sweep_later()
+
+    def state(self, name: Path) -> State:
+        wanted = self._wanted.get(name)
+        if wanted is None:
+            return Pending()
+        return wanted.observation.state if wanted.observation else wanted.state
+
+    def known(self) -> Iterator[tuple[Path, State, str]]:
+        """Every observation there is: its name, its state, the kind of its source."""
+        for name, wanted in self._wanted.items():
+            yield name, self.state(name), wanted.kind
+
+    async def names(self, root: Path) -> Iterable[Path]:
+        """What the source at `root` could observe now. Raises as `Catalog.names` does; KeyError when there is none."""
+        source = self._entries[root].source
+        return [root.then(rest) for rest in await source.names()] if isinstance(source, Catalog) else []
+
+    def entry(self, name: Path) -> SourceEntry | None:
+        """The source whose prefix is the longest that `name` begins with."""
+        candidates = (self._entries.get(name.take(depth)) for depth in self._depths if depth <= len(name))
+        return next((entry for entry in candidates if entry is not None), None)
+
+    def _begin(self, name: Path) -> _Wanted:
+        entry = self.entry(name)
+        if entry is None:
+            return _Wanted(Failed("no source with this prefix"))
+        rest = name.drop(len(entry.root))
+        if not (entry.fewest or entry.segments) <= len(rest) <= entry.segments:
+            wrong = f"{entry.root.show()} is asked for names of {entry.segments} segments, not {len(rest)}"
+            return _Wanted(Failed(wrong), entry.kind)
+        restored = self._restored.pop(name, None)
+        if restored is not None:
+            restored = replace(restored, held=restored.held or RESTORED)
+        observation = Observation(name, rest, self._scopes[entry.root], restored)
+        observation.start()
+        return _Wanted(observation.state, entry.kind, observation)
+
+    def _forget(self, name: Path) -> None:
+        observation = self._wanted.pop(name).observation
+        if observation is not None:
+            observation.stop()
+
+    def _changed(self, name: Path, state: State) -> None:
+        self.on_change(name, state)
+
+    def _sweep_later(self) -> None:
+        if self._sweep_timer is None and self._lingering:
+            oldest = next(iter(self._lingering.values()))
+            self._sweep_timer = self._loop.call_at(oldest, self._sweep)
+
+    def _sweep(self) -> None:
+        self._sweep_timer = None
+        now = self._loop.time()
+        for name, end in list(self._lingering.items()):
+            if end > now:
+                break
+            del self._lingering[name]
+            self._forget(name)
+        self._sweep_later()

@@ -1,0 +1,288 @@
+"""Keeps one observation alive for as long as its name is wanted: the one place that retries, holds and reads again.
+
+    Pending ──first answer──▶ Known ──error──▶ Known(held) ──answer──▶ Known
+       └──bind timeout, or Misconfigured──▶ Failed ──answer──▶ Known
+
+A source states facts. Ignorance is stated here: an error never shrinks what is known, a mass loss waits for a second
+full read (`discovery.holding`), and on a timer all is read again and compared, so that a lost event costs seconds.
+
+Reading again means a new `observe`. The older one is let go of once the new one has published or failed, so there is no
+gap. Thus an observation has at most two attempts: `_current`, whose word counts, and `_next`, which is to replace it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from discovery.address import Addr, Bound, Failed, Known, Neg, Pending, State
+from discovery.backoff import Backoff
+from discovery.holding import is_mass_loss, loss, merged
+from discovery.outage import Outage
+from discovery.path import Path
+from discovery.source import Misconfigured, Source, SourceError, Unavailable
+
+logger = logging.getLogger("tieline.observing")
+
+_JITTER = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Seconds. `resync=0` never reads again, `confirm_after=0` believes every truth at once."""
+
+    resync: float = 30.0
+    confirm_after: float = 2.0
+    bind_timeout: float = 2.0
+    backoff: Backoff = field(default_factory=Backoff)
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What the observations of one source share. `clock` is wall time; timers run on the loop's."""
+
+    source: Source
+    settings: Settings
+    group: asyncio.TaskGroup
+    loop: asyncio.AbstractEventLoop
+    clock: Callable[[], float]
+    rng: random.Random
+    outage: Outage
+    changed: Callable[[Path, State], None]
+
+
+class _Attempt:
+    __slots__ = ("answered", "started", "task")
+
+    def __init__(self, started: float) -> None:
+        self.answered = False
+        self.started = started
+        self.task: asyncio.Task[None] | None = None
+
+
+class Observation:
+    __slots__ = (
+        "_answered",
+        "_base",
+        "_bind_timer",
+        "_confirm_timer",
+        "_current",
+        "_failures",
+        "_next",
+        "_rest",
+        "_resync_timer",
+        "_retry_timer",
+        "_scope",
+        "_suspected_at",
+        "name",
+        "state",
+    )
+
+    def __init__(self, name: Path, rest: Path, scope: Scope, restored: Known | None) -> None:
+        self.name = name
+        self.state: State = restored or Pending()
+        self._rest = rest
+        self._scope = scope
+        self._base: Addr | None = restored.addr if restored else None
+        self._answered = False
+        self._suspected_at: float | None = None
+        self._failures = 0
+        self._current: _Attempt | None = None
+        self._next: _Attempt | None = None
+        self._bind_timer: asyncio.TimerHandle | None = None
+        self._confirm_timer: asyncio.TimerHandle | None = None
+        self._resync_timer: asyncio.TimerHandle | None = None
+        self._retry_timer: asyncio.TimerHandle | None = None
+
+    def start(self) -> None:
+        settings = self._scope.settings
+        if isinstance(self.state, Pending):
+            self._bind_timer = self._scope.loop.call_later(settings.bind_timeout, self._give_up_waiting)
+        # The first period is drawn shorter, so that names wanted together are not read again together.
+        self._schedule_resync(0.5, 1.0)
+        self._current = self._attempt()
+
+    def stop(self) -> None:
+        self._drop_attempts()
+        for timer in (self._bind_timer, self._confirm_timer, self._resync_timer, self._retry_timer):
+            _cancel(timer)
+        self._scope.outage.forget(self.name)
+
+    # Attempts
+
+    def _attempt(self) -> _Attempt:
+        attempt = _Attempt(self._scope.loop.time())
+        attempt.task = self._scope.group.create_task(self._run(attempt), name=self.name.show())
+        return attempt
+
+    async def _run(self, attempt: _Attempt) -> None:
+        """The bulkhead: whatever a source raises ends here."""
+        error: Exception | None = None
+        try:
+            await self._scope.source.observe(self._rest, lambda addr: self._published(attempt, addr))
+        except Exception as raised:  # noqa: BLE001 - a bug in one source must not end the observations of the others
+            error = raised
+        self._ended(attempt, error)
+
+    def _published(self, attempt: _Attempt, addr: Addr) -> None:
+        if not isinstance(addr, Bound | Neg):
+            raise TypeError(f"a source publishes Bound or Neg, not {type(addr).__name__}")
+        if attempt not in (self._current, self._next):
+            return
+        if attempt is self._next:
+            _drop(self._current)
+            self._current, self._next = attempt, None
+        attempt.answered = True
+        self._scope.outage.recovered(self.name)
+        self._learn(addr, confirms=self._is_late_enough(attempt))
+
+    def _ended(self, attempt: _Attempt, error: Exception | None) -> None:
+        if attempt not in (self._current, self._next):
+            return
+        if error is None and not attempt.answered:
+            error = Unavailable("the stream ended before its first answer")
+        self._drop_attempts()
+        self._retry_after(self._pause(attempt, error))
+        if error is not None:
+            self._fail(error)
+
+    def _drop_attempts(self) -> None:
+        _drop(self._current)
+        _drop(self._next)
+        self._current = self._next = None
+
+    def _pause(self, attempt: _Attempt, error: Exception | None) -> float:
+        """Failures count as being in a row until an attempt has answered and outlived the longest pause it followed."""
+        backoff, lived = self._scope.settings.backoff, self._scope.loop.time() - attempt.started
+        if error is None:
+            self._failures = 0
+            return max(0.0, backoff.first - lived)
+        if attempt.answered and lived >= backoff.ceiling(self._failures):
+            self._failures = 0
+        self._failures += 1
+        return backoff.delay(self._failures - 1, self._scope.rng)
+
+    def _retry_after(self, seconds: float) -> None:
+        _cancel(self._retry_timer)
+        self._retry_timer = self._scope.loop.call_later(seconds, self._retry)
+
+    def _retry(self) -> None:
+        if self._current is None:
+            self._current = self._attempt()
+
+    # Reading again
+
+    def _schedule_resync(self, least: float = 1 - _JITTER, most: float = 1 + _JITTER) -> None:
+        resync = self._scope.settings.resync
+        if resync:
+            delay = resync * self._scope.rng.uniform(least, most)
+            self._resync_timer = self._scope.loop.call_later(delay, self._resync)
+
+    def _resync(self) -> None:
+        self._schedule_resync()
+        oldest_unanswered = next((a for a in (self._current, self._next) if a and not a.answered), None)
+        if oldest_unanswered is None:
+            self._read_again()
+        elif self._scope.loop.time() - oldest_unanswered.started >= self._scope.settings.resync / 2:
+            self._drop_attempts()
+            self._fail(Unavailable(f"a full read has had no answer for {self._scope.settings.resync:g} s"))
+            self._retry()
+
+    def _read_again(self) -> None:
+        if self._current is not None:
+            _drop(self._next)
+            self._next = self._attempt()
+
+    # What is known
+
+    def _is_late_enough(self, attempt: _Attempt) -> bool:
+        """Whether what it says may confirm the loss that is suspected. A timer may fire a little early."""
+        after = self._scope.settings.confirm_after * (1 - _JITTER)
+        return self._suspected_at is not None and attempt.started >= self._suspected_at + after
+
+    def _learn(self, addr: Addr, *, confirms: bool) -> None:
+        self._answered = True
+        _cancel(self._bind_timer)
+        self._bind_timer = None
+        held = self._base
+        if held is None or confirms or not self._scope.settings.confirm_after or not is_mass_loss(held, addr):
+            self._accept(addr)
+        else:
+            self._suspect(held, addr)
+
+    def _accept(self, addr: Addr) -> None:
+        self._base = addr
+        self._trust()
+        now = self._scope.clock()
+        if isinstance(self.state, Known) and self.state.addr == addr:
+            self._set(replace(self.state, confirmed_at=now, held=None))
+        else:
+            self._set(Known(addr, since=now, confirmed_at=now))
+
+    def _suspect(self, held: Addr, read: Addr) -> None:
+        assert isinstance(self.state, Known)
+        confirm_after = self._scope.settings.confirm_after
+        if self._suspected_at is None:
+            self._suspected_at = self._scope.loop.time()
+            self._confirm_timer = self._scope.loop.call_later(confirm_after, self._read_again)
+        addr = merged(held, read)
+        since = self.state.since if addr == self.state.addr else self._scope.clock()
+        self._set(replace(self.state, addr=addr, since=since, held=loss(held, read, confirm_after)))
+
+    def _trust(self) -> None:
+        self._suspected_at = None
+        _cancel(self._confirm_timer)
+        self._confirm_timer = None
+
+    # What is not known
+
+    def _fail(self, error: Exception) -> None:
+        # A platform that fails between two reads has not confirmed anything: the suspicion begins anew.
+        self._trust()
+        reason = str(error) if isinstance(error, SourceError) else f"a bug in the source: {error!r}"
+        self._scope.outage.failed(self.name, reason, None if isinstance(error, SourceError) else error)
+        if isinstance(self.state, Known):
+            held = reason if self._answered else f"restored from disk, not confirmed: {reason}"
+            self._set(replace(self.state, held=held))
+        elif isinstance(error, Misconfigured):
+            self._set(Failed(reason))
+        elif self._bind_timer is None:
+            self._set(Failed(self._no_answer(reason)))
+        else:
+            self._set(Pending(reason))
+
+    def _give_up_waiting(self) -> None:
+        self._bind_timer = None
+        if isinstance(self.state, Pending):
+            self._set(Failed(self._no_answer(self.state.reason)))
+
+    def _no_answer(self, reason: str | None) -> str:
+        text = f"no answer within {self._scope.settings.bind_timeout:g} s"
+        return f"{text}: {reason}" if reason else text
+
+    def _set(self, state: State) -> None:
+        """Told to the others: another address, held or not and why, another kind of state. Not: confirmed once more."""
+        before, self.state = self.state, state
+        if isinstance(before, Known) and isinstance(state, Known):
+            if (before.held, before.addr) == (state.held, state.addr):
+                return
+        elif type(before) is type(state):
+            return
+        try:
+            self._scope.changed(self.name, state)
+        except Exception:
+            # Neither the source nor the other names are to blame: they go on.
+            logger.exception("a change of state was not taken", extra={"fields": {"name": self.name.show()}})
+
+
+def _drop(attempt: _Attempt | None) -> None:
+    if attempt is not None and attempt.task is not None:
+        attempt.task.cancel()
+
+
+def _cancel(timer: asyncio.TimerHandle | None) -> None:
+    if timer is not None:
+        timer.cancel()

@@ -1,0 +1,220 @@
+"""The two children outlive each other: kills, crashes, hot restarts, reloads and the end, under a load that counts."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from demo.calls import load
+from scripts.running import TIELINE, eventually, service
+from tests.host import PATIENCE, Host, host, rewrite, running
+
+SHARED_MEMORY = Path("/dev/shm")
+
+
+def _child(started: Host, kind: str) -> int:
+    return started.agent.children().get(kind, 0)
+
+
+async def _kill(started: Host, kind: str, number: signal.Signals = signal.SIGKILL) -> int:
+    """Ends one child and waits for its successor's process id."""
+    old = _child(started, kind)
+    os.kill(old, number)
+    await eventually(lambda: _child(started, kind) not in (0, old), PATIENCE, f"no new {kind}")
+    return _child(started, kind)
+
+
+async def _until_brain_answers(started: Host) -> None:
+    await started.agent.until_ready()
+
+
+async def test_a_brain_killed_under_load_costs_no_request() -> None:
+    async with host() as started, service("users") as port:
+        started.put("users", port)
+        assert (await started.call("users")).body == "users"
+        async with load(started.agent.url, "users") as seen:
+            for _ in range(3):
+                await _kill(started, "brain")
+                await _until_brain_answers(started)
+            count = seen.answers["users"]
+            await eventually(lambda: seen.answers["users"] > count, PATIENCE, "the load stopped")
+        assert not seen.failed
+        await started.no_nacks()
+
+
+async def test_a_restarted_brain_serves_what_the_disk_remembers_while_its_source_is_away() -> None:
+    async with host() as started, service("users") as port:
+        started.put("users", port)
+        await started.until("users", "users")
+        (started.agent.folder / "disco").rename(started.agent.folder / "away")
+        await _kill(started, "brain")
+        await _until_brain_answers(started)
+        assert (await started.call("users")).body == "users"
+        rows = await started.names()
+        assert rows["users"]["held"], rows
+        explained = await started.json("/explain?name=users")
+        assert explained["outcome"] == "bound"
+        (started.agent.folder / "away").rename(started.agent.folder / "disco")
+
+        async def fresh() -> bool:
+            return not (await started.names())["users"]["held"]
+
+        await eventually(fresh, PATIENCE, "the returned source is not believed")
+
+
+async def test_a_brain_without_its_disk_withdraws_nothing_before_its_sources_have_answered() -> None:
+    async with host() as started, service("users") as port:
+        started.put("users", port)
+        await started.until("users", "users")
+        (started.agent.folder / "disco").rename(started.agent.folder / "away")
+        async with load(started.agent.url, "users") as seen:
+            for file in (started.agent.folder / "state").iterdir():
+                file.unlink()
+            await _kill(started, "brain")
+            await _until_brain_answers(started)
+
+            async def adopted() -> bool:
+                return "users" in await started.names()
+
+            await eventually(adopted, PATIENCE, "the scope that Envoy has was not taken over")
+
+            # Longer than the bind timeout: the source has failed by now, and still nothing may be withdrawn.
+            async def failed() -> bool:
+                sources = (await started.json("/status"))["sources"]
+                assert isinstance(sources, list)
+                return bool(sources[0]["failed"])
+
+            await eventually(failed, PATIENCE, "the source did not fail")
+            count = seen.answers["users"]
+            await eventually(lambda: seen.answers["users"] > count + 50, PATIENCE, "the load stopped")
+        assert not seen.failed
+        (started.agent.folder / "away").rename(started.agent.folder / "disco")
+
+
+async def test_a_crashed_envoy_is_started_again_and_serves() -> None:
+    async with host() as started, service("users") as port:
+        started.put("users", port)
+        await started.until("users", "users")
+        await _kill(started, "envoy")
+
+        async def serves() -> bool:
+            try:
+                return (await started.call("users")).body == "users"
+            except OSError:
+                return False
+
+        await eventually(serves, PATIENCE, "the new Envoy does not serve")
+        await started.no_nacks()
+
+
+async def test_a_hot_restart_costs_no_request() -> None:
+    async with host() as started, service("users") as port:
+        started.put("users", port)
+        await started.until("users", "users")
+        async with load(started.agent.url, "users") as seen:
+            for epoch in (1, 2):
+                started.agent.process.send_signal(signal.SIGUSR1)
+
+                async def restarted(epoch: int = epoch) -> bool:
+                    envoy = (await started.json("/status"))["envoy"]
+                    assert isinstance(envoy, dict)
+                    return envoy.get("epoch") == epoch and envoy.get("state") == "LIVE"
+
+                await eventually(restarted, 30, f"no Envoy of epoch {epoch}\n{started.agent.tail()}")
+                count = seen.answers["users"]
+                await eventually(lambda count=count: seen.answers["users"] > count + 200, PATIENCE, "the load stopped")  # type: ignore[misc]
+        assert not seen.failed
+        await started.no_nacks()
+
+
+async def test_a_reload_applies_a_new_table_and_a_bad_one_changes_nothing() -> None:
+    async with host() as started, service("one") as one, service("two") as two:
+        started.put("one", one)
+        started.put("two", two)
+        rewrite(started.agent.config, dtab="/svc => /#/files ; /svc/name => /#/files/one")
+        started.agent.process.send_signal(signal.SIGHUP)
+        await started.until("name", "one")
+        async with load(started.agent.url, "name") as seen:
+            rewrite(started.agent.config, dtab="/svc => /#/files ; /svc/name => /#/files/two")
+            started.agent.process.send_signal(signal.SIGHUP)
+            assert await seen.until_answered_by("two", PATIENCE)
+            rewrite(started.agent.config, dtab="/svc = /#/files")
+            started.agent.process.send_signal(signal.SIGHUP)
+            await eventually(
+                lambda: "the running one stays" in started.agent.tail(), PATIENCE, "the bad table was not reported"
+            )
+        assert not seen.failed
+        assert (await started.call("name")).body == "two"
+        assert "'=>' expected" in started.agent.tail()
+
+
+async def test_a_drain_lets_the_request_under_way_end_and_leaves_nothing_behind() -> None:
+    before = set(SHARED_MEMORY.iterdir())
+    async with host() as started, service("users") as port:
+        started.put("users", port)
+        await started.until("users", "users")
+        assert set(SHARED_MEMORY.iterdir()) - before, "Envoy's shared memory is what this test looks for"
+        async with load(started.agent.url, "users") as seen:
+            await eventually(lambda: seen.answers["users"] > 20, PATIENCE, "no load")
+            started.agent.process.send_signal(signal.SIGTERM)
+            # The listener stays open while it drains, then it is closed: only refused connections may be seen.
+            await eventually(lambda: bool(seen.failed) or started.agent.process.poll() is not None, PATIENCE, "no end")
+        started.agent.process.wait(PATIENCE)
+        assert started.agent.process.returncode == 0
+        assert set(seen.failed) <= {"ClientConnectorError"}, seen.failed
+        assert list((started.agent.folder / "run").iterdir()) == [started.agent.folder / "run" / "bootstrap.json"]
+        assert set(SHARED_MEMORY.iterdir()) <= before
+
+
+async def test_children_die_with_a_killed_supervisor_and_the_next_one_starts_clean() -> None:
+    before = set(SHARED_MEMORY.iterdir())
+    async with host() as started, service("users") as port:
+        started.put("users", port)
+        await started.until("users", "users")
+        children = started.agent.children()
+        started.agent.process.kill()
+        started.agent.process.wait()
+        for pid in children.values():
+            await eventually(lambda pid=pid: not Path(f"/proc/{pid}").exists(), PATIENCE, f"{pid} lives on")  # type: ignore[misc]
+        command = [TIELINE, "agent", "-c", str(started.agent.config)]
+        with started.agent.log.open("ab") as log, subprocess.Popen(command, stdout=log, stderr=log) as next_one:
+            try:
+                await eventually(lambda: started.agent.admin.exists(), PATIENCE, "no successor")
+
+                async def serves() -> bool:
+                    try:
+                        return (await started.call("users")).body == "users"
+                    except OSError:
+                        return False
+
+                await eventually(serves, PATIENCE, started.agent.tail())
+            finally:
+                next_one.terminate()
+                next_one.wait(PATIENCE)
+    assert set(SHARED_MEMORY.iterdir()) <= before
+
+
+async def test_a_second_agent_in_the_same_run_dir_is_refused() -> None:
+    async with host() as started:
+        second = subprocess.run(
+            [TIELINE, "agent", "-c", str(started.agent.config)], check=False, capture_output=True, text=True
+        )
+        assert second.returncode == 1
+        assert "another agent runs in" in second.stderr
+        assert (await started.agent.ask("/readyz"))[0] == 200
+
+
+@pytest.mark.parametrize("kind", ["brain", "envoy"])
+def test_a_child_that_cannot_start_is_tried_again_with_pauses(kind: str) -> None:
+    """Here: Envoy's binary does not exist, or the brain's configuration vanished after the plan was made."""
+    if kind == "envoy":
+        with running(envoy={"binary": "/nonexistent/envoy"}) as started:
+            assert started.agent.process.wait(PATIENCE) == 1
+            assert "/nonexistent/envoy" in started.agent.tail()
+        return
+    with running() as started:
+        assert started.agent.process.poll() is None
