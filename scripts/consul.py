@@ -135,6 +135,7 @@ class Agent:
     folder: pathlib.Path
     http_port: int
     command: list[str]
+    token: str = field(default="", repr=False)
     process: asyncio.subprocess.Process | None = field(default=None, repr=False)
 
     @property
@@ -160,7 +161,9 @@ class Agent:
     async def _leader(self) -> None:
         """Returns when the catalogue can be read and written."""
         assert self.process is not None
-        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as session, asyncio.timeout(20):
+        headers = {"X-Consul-Token": self.token} if self.token else None
+        patience = aiohttp.ClientTimeout(total=5)
+        async with aiohttp.ClientSession(timeout=patience, headers=headers) as session, asyncio.timeout(20):
             while self.process.returncode is None:
                 with contextlib.suppress(aiohttp.ClientError):
                     async with session.get(f"{self.url}/v1/health/service/consul?passing") as answer:
@@ -175,13 +178,14 @@ class Agent:
 
 
 @contextlib.asynccontextmanager
-async def agent(*options: str, hcl: str = "", log_level: str = "warn") -> AsyncIterator[Agent]:
-    """Raises Absent where `find()` is None. `hcl`: configuration on top of the development mode's."""
+async def agent(*options: str, hcl: str = "", token: str = "", log_level: str = "warn") -> AsyncIterator[Agent]:
+    """Raises Absent where `find()` is None. `hcl`: beyond the development mode. `token`: may read, where ACLs deny."""
     binary = find()
     if binary is None:
         raise Absent("no consul here: run `python -m scripts.consul --fetch`")
     with tempfile.TemporaryDirectory(prefix="consul-") as folder:
         running = _prepared(binary, pathlib.Path(folder), [*options, "-log-level", log_level], hcl)
+        running.token = token
         try:
             await running.start()
             yield running
