@@ -28,6 +28,7 @@ from discovery.path import Path
 from discovery.settings import SourceConfig
 from mesh.admin.server import serving
 from mesh.agent import resolver as resolving
+from mesh.agent.adoption import scopes
 from mesh.agent.binder import Binder, Limits
 from mesh.agent.brain_process import HEARTBEAT_SECONDS, PIPE_VARIABLE
 from mesh.agent.explainer import Explainer
@@ -50,7 +51,7 @@ from mesh.envoy.names import parse_scope, scope_resource
 from mesh.envoy.routes import direct
 from mesh.naming.bind import Options
 from mesh.naming.namers import SourceNamer
-from mesh.xds.events import Acked, Event, Nack, Unclaimed
+from mesh.xds.events import Acked, Event, Nack
 from mesh.xds.resource import CLUSTER, LISTENER, SCOPE, resource
 from mesh.xds.server import SERVER_OPTIONS, Ads, listen
 from mesh.xds.store import Store
@@ -114,8 +115,6 @@ class Brain:
         match event:
             case Nack() if event.culprits:
                 self.nacks.refused(event)
-            case Unclaimed(type_url, names) if type_url == SCOPE:
-                self._adopt(names)
             case Acked(type_url, _) if type_url == SCOPE:
                 self.acknowledged.set()
 
@@ -123,8 +122,9 @@ class Brain:
         self.binder.on_state(path, state)
         self.explainer.on_state()
 
-    def _adopt(self, scopes: Iterable[str]) -> None:
-        """Envoy has scopes from an earlier brain that the disk didn't tell of: they are names in use."""
+    def adopt(self, scopes: Iterable[str]) -> None:
+        """Envoy has scopes from an earlier brain. Those that the disk didn't tell of are names in use, too."""
+        self.ads.store.assumed = {SCOPE: frozenset(scopes)}
         for key in map(parse_scope, scopes):
             if key is not None and key[1] != NOBODY:
                 self._remember(key, adopted=True)
@@ -163,6 +163,7 @@ async def run(config: Config, pipe: int | None) -> None:
         await stack.enter_async_context(brain.observatory)
         brain.publish_listeners()
         brain.restore(restored.names)
+        brain.adopt(await scopes(brain.envoy_admin))
         logger.info("the brain runs", extra={"fields": {"names_restored": len(restored.names)}})
         await _serve(stack, brain, pipe, stop)
 

@@ -78,13 +78,18 @@ class BrainFacts:
         state = self._brain.observatory.state
         known = [each for each in (state(id) for id in sorted(name.clusters)) if isinstance(each, Known)]
         tree = name.binding.tree if name.binding else None
+        held = [each.held for each in known if each.held]
+        if name.adopted:
+            held.append("served as Envoy has it from an earlier brain: a source has not answered yet")
         return {
             "router": name.router,
             "key": name.key,
             "path": name.path.show(),
-            "bound": None if tree is None or isinstance(tree, Waiting | Broken) else show_tree(_paths(tree)),
+            "bound": None
+            if tree is None or name.adopted or isinstance(tree, Waiting | Broken)
+            else show_tree(_paths(tree)),
             "endpoints": sum(len(each.addr.endpoints) for each in known if hasattr(each.addr, "endpoints")),
-            "held": [each.held for each in known if each.held],
+            "held": held,
             "age_seconds": round(now - name.asked, 3),
             "idle_seconds": round(now - max(name.used, name.asked), 3),
         }

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import subprocess
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -26,6 +28,12 @@ async def _kill(started: Host, kind: str, number: signal.Signals = signal.SIGKIL
     os.kill(old, number)
     await eventually(lambda: _child(started, kind) not in (0, old), PATIENCE, f"no new {kind}")
     return _child(started, kind)
+
+
+def _is_on_disk(started: Host, key: str) -> bool:
+    with sqlite3.connect(started.agent.folder / "state" / "snapshot.sqlite") as database:
+        known = database.execute("select count(*) from observation").fetchone()[0]
+        return bool(known) and (key,) in database.execute("select key from name").fetchall()
 
 
 async def _until_brain_answers(started: Host) -> None:
@@ -50,6 +58,7 @@ async def test_a_restarted_brain_serves_what_the_disk_remembers_while_its_source
     async with host() as started, service("users") as port:
         started.put("users", port)
         await started.until("users", "users")
+        await eventually(partial(_is_on_disk, started, "users"), PATIENCE, "the snapshot was not written")
         (started.agent.folder / "disco").rename(started.agent.folder / "away")
         await _kill(started, "brain")
         await _until_brain_answers(started)

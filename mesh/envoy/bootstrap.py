@@ -1,0 +1,94 @@
+"""What Envoy is started with: where its brain is, and its own limits. JSON, because it is read once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from mesh.envoy.listeners import XDS_CLUSTER
+
+_TYPE = "type.googleapis.com/"
+_HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+_ADS = {"ads": {}, "resource_api_version": "V3"}
+
+
+def bootstrap(
+    *,
+    node_id: str,
+    node_cluster: str,
+    ads_socket: Path,
+    admin_socket: Path,
+    max_connections: int = 20_000,
+    max_heap_bytes: int | None = None,
+) -> dict[str, Any]:
+    return {
+        "node": {"id": node_id, "cluster": node_cluster},
+        "admin": {"address": {"pipe": {"path": str(admin_socket), "mode": 0o600}}},
+        "dynamic_resources": {"ads_config": _ads_config(), "cds_config": _ADS, "lds_config": _ADS},
+        "static_resources": {"clusters": [_xds_cluster(ads_socket)]},
+        "overload_manager": _overload_manager(max_connections, max_heap_bytes),
+        # The periodic flush stops the main thread, and with it every update, for up to half a second.
+        "stats_flush_on_admin": True,
+        "deferred_stat_options": {"enable_deferred_creation_stats": True},
+    }
+
+
+def _ads_config() -> dict[str, Any]:
+    # The default back-off grows to 30 s, during which a brain that is back changes nothing.
+    back_off = {"base_interval": "0.1s", "max_interval": "1s"}
+    service = {"envoy_grpc": {"cluster_name": XDS_CLUSTER, "retry_policy": {"retry_back_off": back_off}}}
+    return {
+        "api_type": "DELTA_GRPC",
+        "transport_api_version": "V3",
+        "set_node_on_first_message_only": True,
+        "grpc_services": [service],
+    }
+
+
+def _xds_cluster(ads_socket: Path) -> dict[str, Any]:
+    # A half-open connection must not look like a quiet one.
+    http2 = {"connection_keepalive": {"interval": "30s", "timeout": "10s"}}
+    endpoint = {"endpoint": {"address": {"pipe": {"path": str(ads_socket)}}}}
+    # Cold names of all callers are asked for over one connection: as many at once as there are requests.
+    limits = {"max_connections": 1024, "max_pending_requests": 65536, "max_requests": 65536}
+    return {
+        "name": XDS_CLUSTER,
+        "type": "STATIC",
+        "connect_timeout": "1s",
+        "circuit_breakers": {"thresholds": [limits]},
+        "typed_extension_protocol_options": {
+            _HTTP_OPTIONS: {
+                "@type": _TYPE + _HTTP_OPTIONS,
+                "explicit_http_config": {"http2_protocol_options": http2},
+            }
+        },
+        "load_assignment": {"cluster_name": XDS_CLUSTER, "endpoints": [{"lb_endpoints": [endpoint]}]},
+    }
+
+
+def _overload_manager(max_connections: int, max_heap_bytes: int | None) -> dict[str, Any]:
+    connections = {
+        "name": "envoy.resource_monitors.global_downstream_max_connections",
+        "typed_config": {
+            "@type": _TYPE + "envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig",
+            "max_active_downstream_connections": max_connections,
+        },
+    }
+    if max_heap_bytes is None:
+        return {"resource_monitors": [connections]}
+    heap = {
+        "name": "envoy.resource_monitors.fixed_heap",
+        "typed_config": {
+            "@type": _TYPE + "envoy.extensions.resource_monitors.fixed_heap.v3.FixedHeapConfig",
+            "max_heap_size_bytes": max_heap_bytes,
+        },
+    }
+    actions = [("envoy.overload_actions.shrink_heap", 0.9), ("envoy.overload_actions.stop_accepting_requests", 0.98)]
+    return {
+        "refresh_interval": "0.25s",
+        "resource_monitors": [connections, heap],
+        "actions": [
+            {"name": name, "triggers": [{"name": heap["name"], "threshold": {"value": value}}]}
+            for name, value in actions
+        ],
+    }

@@ -1,0 +1,49 @@
+"""What our resources are called in Envoy, and back.
+
+cluster   the bound path, shown: /#/consul/dc1/users
+scope     xdstp://tieline/envoy.config.route.v3.ScopedRouteConfiguration/<router>/<key>, both percent-encoded.
+          One collection per router: in a wildcard subscription, which all listeners share, two routers with one
+          key would refuse each other.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from urllib.parse import quote, unquote
+
+from discovery.path import Path
+
+_SCOPES = "xdstp://tieline/envoy.config.route.v3.ScopedRouteConfiguration/"
+
+
+def cluster_name(id: Path) -> str:  # a bound name's `id`, as in mesh.naming
+    return id.show()
+
+
+def stat_name(cluster: str) -> str:
+    """No dots: Envoy's Prometheus tag ends at the first one. The hash keeps `a.b` apart from `a_b`."""
+    if "." not in cluster:
+        return cluster
+    return f"{cluster.replace('.', '_')}_{hashlib.blake2b(cluster.encode(), digest_size=4).hexdigest()}"
+
+
+def scope_resource(router: str, key: str) -> str:
+    """Raises ValueError for a key that is not valid Unicode: no such key fits into a protobuf string."""
+    return f"{_SCOPES}{quote(router, safe='')}/{quote(key, safe='')}"
+
+
+def parse_scope(resource: str) -> tuple[str, str] | None:
+    """(router, key), or None when this is not one of our scopes."""
+    router, slash, key = resource.removeprefix(_SCOPES).partition("/")
+    if not resource.startswith(_SCOPES) or not slash or "/" in key:
+        return None
+    return unquote(router), unquote(key)
+
+
+def scope_collection(router: str) -> str:
+    return f"{_SCOPES}{quote(router, safe='')}/*"
+
+
+def scope_key(authority: str) -> str:
+    """What the listener takes as the key: everything before the first colon, case kept."""
+    return authority.partition(":")[0]

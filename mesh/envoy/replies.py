@@ -1,0 +1,88 @@
+"""What Envoy itself answers, made to explain: each local reply gets an `l5d-err` header. Costs nothing otherwise.
+
+The first mapper that matches is taken; the brain's own answers (unknown name, nothing behind it) match none.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+from envoy.config.accesslog.v3.accesslog_pb2 import (
+    AccessLogFilter,
+    ComparisonFilter,
+    ExtensionFilter,
+    ResponseFlagFilter,
+    StatusCodeFilter,
+)
+from envoy.config.core.v3.base_pb2 import DataSource, HeaderValue, HeaderValueOption, RuntimeUInt32
+from envoy.extensions.access_loggers.filters.cel.v3.cel_pb2 import ExpressionFilter
+from envoy.extensions.filters.network.http_connection_manager.v3.http_connection_manager_pb2 import (
+    LocalReplyConfig,
+    ResponseMapper,
+)
+from google.protobuf.wrappers_pb2 import UInt32Value
+
+from mesh.envoy.packing import packed
+
+# Response flags, as Envoy's access log names them.
+_NO_ENDPOINT = ("UH",)
+_OVERFLOW = ("UO",)
+_UNREACHABLE = ("UF", "URX")
+_BROKEN = ("UC", "UR", "UPE", "LR")
+_TOO_SLOW = ("UT", "SI")
+
+
+@cache
+def local_replies() -> LocalReplyConfig:
+    name = "%REQ(:AUTHORITY)%"
+    return LocalReplyConfig(
+        mappers=[
+            # A bound name always has a route (see listeners): this would be a defect, and is still no 404.
+            _mapper(_flags("NR", "NC"), f"no route to {name} in this proxy yet; try again", status=503, told=True),
+            _mapper(
+                _code_details("ext_proc"),
+                f"{name} is not bound yet and the brain does not answer: it is restarting or busy; try again",
+                status=503,
+                told=True,
+            ),
+            _mapper(_flags(*_NO_ENDPOINT), f"no usable endpoint for {name}: none known, or all unhealthy or ejected"),
+            _mapper(_flags(*_OVERFLOW), f"too many requests at once for {name}: circuit breaker limit reached"),
+            _mapper(_flags(*_UNREACHABLE), f"no endpoint of {name} could be reached"),
+            _mapper(_flags(*_TOO_SLOW), f"{name} did not answer in time"),
+            _mapper(_flags(*_BROKEN), f"the endpoint of {name} broke off"),
+            # Before there is a name: no Host header, malformed HTTP.
+            _mapper(_status(400), "bad request: %RESPONSE_CODE_DETAILS%"),
+        ]
+    )
+
+
+def _mapper(when: AccessLogFilter, said: str, *, status: int | None = None, told: bool = False) -> ResponseMapper:
+    header = HeaderValueOption(
+        header=HeaderValue(key="l5d-err", value=said), append_action=HeaderValueOption.ADD_IF_ABSENT
+    )
+    mapper = ResponseMapper(filter=when, headers_to_add=[header])
+    if status is not None:
+        mapper.status_code.CopyFrom(UInt32Value(value=status))
+    if told:
+        mapper.body_format_override.text_format_source.CopyFrom(DataSource(inline_string=said + "\n"))
+    return mapper
+
+
+def _flags(*flags: str) -> AccessLogFilter:
+    return AccessLogFilter(response_flag_filter=ResponseFlagFilter(flags=flags))
+
+
+def _status(code: int) -> AccessLogFilter:
+    value = RuntimeUInt32(default_value=code, runtime_key="tieline.local_reply_status")
+    return AccessLogFilter(
+        status_code_filter=StatusCodeFilter(comparison=ComparisonFilter(op=ComparisonFilter.EQ, value=value))
+    )
+
+
+def _code_details(prefix: str) -> AccessLogFilter:
+    expression = ExpressionFilter(expression=f"response.code_details.startsWith('{prefix}')")
+    return AccessLogFilter(
+        extension_filter=ExtensionFilter(
+            name="envoy.access_loggers.extension_filters.cel", typed_config=packed(expression)
+        )
+    )
