@@ -23,7 +23,7 @@ from scripts import consul
 from scripts.running import agent, folder, service
 
 Change = Callable[[int], Awaitable[None]]
-NAMES_OF_MANY, ENDPOINTS_OF_MANY = 100, 100
+NAMES_OF_MANY, ENDPOINTS_OF_MANY = 50, 200
 NAMES_OF_FEW, ENDPOINTS_OF_FEW = 10, 10
 
 

@@ -119,7 +119,14 @@ class Ads:
             logger.warning("xds stream failed", extra={"stream": stream.number, "node": stream.node}, exc_info=failed)
         finally:
             del self._streams[stream.number]
+            self._remember(stream)
             self._answer(list(self._waiting))
+
+    def _remember(self, stream: Stream) -> None:
+        """What came through a glob, its proxy will not list when it connects again; removed meanwhile, it must go."""
+        for type_url, subscription in stream.session.subscriptions.items():
+            if subscription.globs:
+                self.store.assume(type_url, subscription.may_have())
 
     async def _read(self, stream: Stream, requests: AsyncIterator[Any]) -> None:
         async for request in requests:
@@ -145,6 +152,7 @@ class Ads:
     def _take(self, stream: Stream, event: Event) -> None:
         if isinstance(event, Acked):
             stream.last_ack[event.type_url] = asyncio.get_running_loop().time()
+            self.store.assume_no_more(event.type_url, event.names)
             self._answer([(event.type_url, name) for name in event.names])
         elif isinstance(event, Nack):
             logger.warning("xds resource refused", extra={"names": event.culprits or event.names, "why": event.message})

@@ -60,8 +60,15 @@ class Store:
         """From now on what is not here does not exist."""
         if not self.settled:
             self.settled = True
-            self.assumed = {}
             self.sequence += 1
+
+    def assume(self, type_url: str, names: Iterable[str]) -> None:
+        self.assumed[type_url] = self.assumed.get(type_url, frozenset()).union(names)
+
+    def assume_no_more(self, type_url: str, names: Iterable[str]) -> None:
+        """A proxy has confirmed that these are gone; what is here again may well be at a proxy."""
+        if assumed := self.assumed.get(type_url):
+            self.assumed[type_url] = assumed.difference(name for name in names if self.get(type_url, name) is None)
 
     def get(self, type_url: str, name: str) -> Resource | None:
         kind = self._kinds.get(type_url)

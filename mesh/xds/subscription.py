@@ -206,6 +206,10 @@ class Subscription:
         stored = self._stored(name)
         return stored == self.have.get(name) or (stored is None and self.type_url == ENDPOINTS)
 
+    def may_have(self) -> set[str]:
+        """Every name that the client has or is being sent, or that is being withdrawn from it."""
+        return {*self.have, *(self.flight.sent if self.flight else ())}
+
     def oldest_put(self) -> float:
         """Of all puts that are not acknowledged."""
         if not self.answered:
