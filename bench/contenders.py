@@ -7,8 +7,8 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from mesh.envoy.binary import binary
 from scripts.running import agent, end, free_port
 
 WORKERS = 2
+Maker = Callable[[Path, int], AbstractContextManager["Contender"]]
 _HCM = "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
 _ROUTER = "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"
 
@@ -79,12 +80,12 @@ def _address(port: int) -> dict[str, object]:
     return {"socket_address": {"address": "127.0.0.1", "port_value": port}}
 
 
-def backend(folder: Path) -> object:
+def backend(folder: Path) -> AbstractContextManager[Contender]:
     """An Envoy that answers at once: the cheapest backend at hand."""
     return _envoy(folder, "backend", {"direct_response": {"status": 200, "body": {"inline_string": "ok"}}}, [], 1)
 
 
-def bare_envoy(folder: Path, target: int) -> object:
+def bare_envoy(folder: Path, target: int) -> AbstractContextManager[Contender]:
     endpoint = {"endpoint": {"address": _address(target)}}
     assignment = {"cluster_name": "users", "endpoints": [{"lb_endpoints": [endpoint]}]}
     cluster = {"name": "users", "type": "STATIC", "load_assignment": assignment}
@@ -96,7 +97,7 @@ def tieline(folder: Path, target: int) -> Iterator[Contender]:
     place = folder / "tieline"
     (place / "disco").mkdir(parents=True)
     (place / "disco" / "users").write_text(f"127.0.0.1 {target}\n")
-    settings = {
+    settings: dict[str, object] = {
         "dtab": "/svc => /#/files",
         "sources": [{"kind": "files", "folder": str(place / "disco")}],
         "envoy": {"concurrency": WORKERS, "drain": "1s"},
@@ -133,7 +134,7 @@ def haproxy(folder: Path, target: int) -> Iterator[Contender]:
     port = free_port()
     (folder / "haproxy.cfg").write_text(
         f"global\n nbthread {WORKERS}\ndefaults\n mode http\n timeout connect 1s\n"
-        f" timeout client 15s\n timeout server 15s\n http-reuse always\nfrontend f\n bind 127.0.0.1:{port}\n use_backend users if {{ hdr(host) -i users }}\n"
+        f" timeout client 15s\n timeout server 15s\n http-reuse always\nfrontend f\n bind 127.0.0.1:{port}\n default_backend users\n"
         f"backend users\n server s 127.0.0.1:{target}\n"
     )
     with _running("haproxy", "-db", "-f", str(folder / "haproxy.cfg")) as process:
@@ -164,10 +165,16 @@ def _beside_python(name: str) -> str:
 
 def enter_all(stack: ExitStack, folder: Path) -> tuple[list[Contender], list[str]]:
     """Those that can run here, and a line for each one that can't."""
-    target = stack.enter_context(backend(folder)).port  # type: ignore[arg-type]
-    made = {"envoy": bare_envoy, "tieline": tieline, "traefik": traefik, "haproxy": haproxy, "nginx": nginx}
+    target = stack.enter_context(backend(folder)).port
+    made: dict[str, Maker] = {
+        "envoy": bare_envoy,
+        "tieline": tieline,
+        "traefik": traefik,
+        "haproxy": haproxy,
+        "nginx": nginx,
+    }
     missing = [name for name in ("haproxy", "nginx") if shutil.which(name) is None]
     if not Path(_beside_python("traefik")).exists():
         missing.append("traefik")
-    running = [stack.enter_context(make(folder, target)) for name, make in made.items() if name not in missing]  # type: ignore[arg-type]
+    running = [stack.enter_context(make(folder, target)) for name, make in made.items() if name not in missing]
     return running, [f"{name}: not installed here, left out" for name in missing]

@@ -1,0 +1,73 @@
+"""How many names are bound again when one observation changes: 10,000 in use, two of which want what changed."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from discovery.address import Addr, Bound, Endpoint, bound
+from discovery.observatory import Observatory, SourceEntry
+from discovery.observing import Settings
+from discovery.path import Path
+from discovery.source import Publish
+from mesh.agent.binder import Binder, Limits
+from mesh.agent.publisher import Publisher
+from mesh.naming.bind import Options
+from mesh.naming.dtab import parse_dtab
+from mesh.naming.namers import SourceNamer
+from mesh.xds.server import Ads
+from mesh.xds.store import Store
+
+ROOT = Path(("#", "here"))
+
+
+class Switchboard:
+    """A source whose truth is set by hand."""
+
+    def __init__(self, first: Addr) -> None:
+        self._first = first
+        self.publish: dict[Path, Publish] = {}
+
+    async def observe(self, name: Path, publish: Publish) -> None:
+        self.publish[name] = publish
+        publish(self._first)
+        await asyncio.get_running_loop().create_future()
+
+
+def _binder(observatory: Observatory, publisher: Publisher) -> Binder:
+    # /svc/alias and /svc/name-0 want the same observation.
+    return Binder(
+        dtab=parse_dtab("/svc => /#/here; /svc/alias => /#/here/name-0"),
+        namers=[SourceNamer(ROOT, 1)],
+        options=Options(),
+        limits=Limits(names=20_000),
+        observatory=observatory,
+        publisher=publisher,
+        clock=time.monotonic,
+    )
+
+
+async def measure(names: int) -> dict[str, float]:
+    """Binds for one change of endpoints, and for one change from there to empty."""
+    source = Switchboard(bound([Endpoint("127.0.0.1", 1)]))
+    settings = Settings(resync=0, confirm_after=0)
+    async with Observatory(
+        [SourceEntry(ROOT, "here", 1, source, settings)], lambda path, state: binder.on_state(path, state)
+    ) as observatory:
+        binder = _binder(observatory, Publisher(Ads(Store(), report=print), observatory.state, time.monotonic, 10))
+        for number in range(names):
+            binder.ask(("http", f"name-{number}"), Path(("svc", f"name-{number}")))
+        binder.ask(("http", "alias"), Path(("svc", "alias")))
+        while any(name.clusters == frozenset() for name in binder.names):
+            await asyncio.sleep(0)
+        spent, binds = {}, {}
+        for label, addr in (("endpoint", bound([Endpoint("127.0.0.1", 2)])), ("empty", Bound())):
+            before, began = binder.binds, time.perf_counter()
+            source.publish[Path(("name-0",))](addr)
+            spent[label], binds[label] = time.perf_counter() - began, binder.binds - before
+    return {
+        "rebinds_when_an_endpoint_changes": binds["endpoint"],
+        "rebinds_when_a_name_becomes_empty": binds["empty"],
+        "rebind_microseconds": spent["empty"] * 1e6,
+        "names_in_use": names + 1,
+    }
