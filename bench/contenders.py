@@ -134,8 +134,8 @@ def haproxy(folder: Path, target: int) -> Iterator[Contender]:
     port = free_port()
     (folder / "haproxy.cfg").write_text(
         f"global\n nbthread {WORKERS}\ndefaults\n mode http\n timeout connect 1s\n"
-        f" timeout client 15s\n timeout server 15s\n http-reuse always\nfrontend f\n bind 127.0.0.1:{port}\n default_backend users\n"
-        f"backend users\n server s 127.0.0.1:{target}\n"
+        f" timeout client 15s\n timeout server 15s\n http-reuse always\n"
+        f"frontend f\n bind 127.0.0.1:{port}\n default_backend users\nbackend users\n server s 127.0.0.1:{target}\n"
     )
     with _running("haproxy", "-db", "-f", str(folder / "haproxy.cfg")) as process:
         yield Contender("haproxy", port, (process.pid,))

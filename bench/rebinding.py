@@ -40,7 +40,7 @@ def _binder(observatory: Observatory, publisher: Publisher) -> Binder:
         dtab=parse_dtab("/svc => /#/here; /svc/alias => /#/here/name-0"),
         namers=[SourceNamer(ROOT, 1)],
         options=Options(),
-        limits=Limits(names=20_000),
+        limits=Limits(names=20_000, refused=20_000),
         observatory=observatory,
         publisher=publisher,
         clock=time.monotonic,
@@ -58,7 +58,7 @@ async def measure(names: int) -> dict[str, float]:
         for number in range(names):
             binder.ask(("http", f"name-{number}"), Path(("svc", f"name-{number}")))
         binder.ask(("http", "alias"), Path(("svc", "alias")))
-        while any(name.clusters == frozenset() for name in binder.names):
+        while any(name.clusters == frozenset() for name in binder.names):  # noqa: ASYNC110 - until all have bound
             await asyncio.sleep(0)
         spent, binds = {}, {}
         for label, addr in (("endpoint", bound([Endpoint("127.0.0.1", 2)])), ("empty", Bound())):

@@ -162,8 +162,8 @@ async def run(config: Config, pipe: int | None) -> None:
         brain = Brain(config, [*entries, *_inet(config.naming.bind_timeout)], restored.observations, snapshot)
         await stack.enter_async_context(brain.observatory)
         brain.publish_listeners()
-        brain.restore(restored.names)
         brain.adopt(await scopes(brain.envoy_admin))
+        brain.restore(restored.names)
         logger.info("the brain runs", extra={"fields": {"names_restored": len(restored.names)}})
         await _serve(stack, brain, pipe, stop)
 
