@@ -109,12 +109,17 @@ class Watching:
             self._tell(name)
         else:
             self._is_whole(name)
-            if event.mask & (Mask.CREATE | Mask.MOVED_TO) and not self._is_file(name):
+            if event.mask & (Mask.CREATE | Mask.MOVED_TO) and self._may_lead_elsewhere(name):
                 self._everything_changed()
 
     def _is_file(self, name: str) -> bool:
         file = self._folder / name
         return file.is_file() and not file.is_symlink()
+
+    def _may_lead_elsewhere(self, name: str) -> bool:
+        """A file that is gone by now was renamed or removed, which is an event of its own."""
+        entry = self._folder / name
+        return entry.is_symlink() or entry.is_dir()
 
     def _is_written(self, name: str) -> None:
         self._settle(name)
