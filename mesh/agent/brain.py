@@ -7,6 +7,7 @@ And the sockets are opened last, when every answer can be given.
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -82,7 +83,7 @@ class Brain:
         self.observatory = Observatory(entries, self._on_state, restored=observations, linger=config.names.linger)
         self.publisher = Publisher(self.ads, self.observatory.state, time.monotonic, config.names.linger)
         self.binder = self._binder()
-        self.nacks = Nacks(self.binder)
+        self.nacks = Nacks(self.binder, self.ads)
         bind_timeout = config.naming.bind_timeout
         self.resolver = Resolver(self.binder, self.ads, self.routers, bind_timeout + PATIENCE_MARGIN_SECONDS)
         self.explainer = Explainer(self.binder, self.observatory, self.routers, bind_timeout + EXPLAIN_MARGIN_SECONDS)
@@ -245,6 +246,10 @@ async def _takes_connections(address: str, port: int) -> bool:
 def main() -> None:
     config = load(File(sys.argv[1]))
     configure(config.log.level, config.log.format)
+    # What is imported lives as long as we do. A name in use is a few dozen objects; with the default of 700 the collector
+    # would run all the time while names are bound.
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
     pipe = os.environ.get(PIPE_VARIABLE)
     uvloop.run(run(config, int(pipe) if pipe else None))
 

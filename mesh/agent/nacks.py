@@ -13,6 +13,8 @@ from mesh.envoy.names import cluster_name, scope_resource
 from mesh.naming.show import show_prefix, show_tree
 from mesh.naming.trace import Step
 from mesh.xds.events import Nack
+from mesh.xds.server import Ads
+from mesh.xds.status import Standing
 
 logger = logging.getLogger("tieline.nacks")
 
@@ -20,8 +22,9 @@ KEPT = 50
 
 
 class Nacks:
-    def __init__(self, binder: Binder) -> None:
+    def __init__(self, binder: Binder, ads: Ads) -> None:
         self._binder = binder
+        self._ads = ads
         self._recent: deque[dict[str, object]] = deque(maxlen=KEPT)
         self.count = 0
 
@@ -31,12 +34,18 @@ class Nacks:
             because = self._because(resource)
             kind = nack.type_url.rpartition(".")[2]
             row = {"at": time.time(), "type": kind, "resource": resource, "message": nack.message, "because": because}
+            row["type_url"] = nack.type_url
             self._recent.append(row)
             fields = {"type": kind, "resource": resource, "message": nack.message, "because": "; ".join(because)}
             logger.error("Envoy refused a resource and keeps the last good one", extra={"fields": fields})
 
     def rows(self) -> list[dict[str, object]]:
-        return list(self._recent)
+        """`resolved`: no connected proxy refuses this resource any more."""
+        return [{**row, "resolved": not self._is_refused(row)} for row in self._recent]
+
+    def _is_refused(self, row: dict[str, object]) -> bool:
+        standings = self._ads.holdings(str(row["type_url"]), str(row["resource"]))
+        return any(each.standing is Standing.REFUSED for each in standings)
 
     def _because(self, resource: str) -> list[str]:
         """The names that need this resource, each with the dentries that led there."""

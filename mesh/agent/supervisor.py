@@ -129,7 +129,8 @@ async def supervise(config: str) -> int:
         return 1
     with lock:
         await Supervisor(config, plan).run()
-        Path(lock.name).unlink(missing_ok=True)
+        for leftover in ("bootstrap.json", "agent.lock"):
+            (Path(plan.run_dir) / leftover).unlink(missing_ok=True)
     logger.info("stopped")
     return 0
 

@@ -42,7 +42,7 @@ def complaints(answer: Answer) -> list[str]:
         found += _source_complaints(source)
     for proxy in entries(answer, "proxies"):
         found += [f"proxy {text(proxy, 'id')}: {kind} is {STALE}" for kind in _stale(proxy)]
-    for nack in entries(answer, "nacks"):
+    for nack in (each for each in entries(answer, "nacks") if not each.get("resolved")):
         what, why = f"{text(nack, 'type')} {text(nack, 'resource')}", "; ".join(texts(nack, "because")) or "unknown"
         found.append(f"Envoy refused {what}: {text(nack, 'message')} (because of {why})")
     return found

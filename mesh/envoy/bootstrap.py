@@ -9,6 +9,20 @@ from mesh.envoy.listeners import XDS_CLUSTER
 
 _TYPE = "type.googleapis.com/"
 _HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+# More than half of a cluster's stats concern what our clusters never do (subsets, zones, HTTP/3, redirects, ejection by
+# success rate) or repeat what xDS status says.
+_UNUSED_STATS = (
+    r"cluster\..*\.("
+    r"version_text|version|warming_state|assignment_.*|init_fetch_timeout|update_.*|default\.total_match_count"
+    r"|lb_(subsets|zone|local|recalculate)_.*|original_dst_host_invalid|http[123]\..*|upstream_http3_broken"
+    r"|circuit_breakers\.high\..*|upstream_(flow_control|internal_redirect)_.*|upstream_cx_http3_total"
+    r"|upstream_(cx_connect_with_0_rtt|cx_close_notify|cx_preconnect_skipped|cx_max_duration_reached|rq_0rtt)"
+    r"|upstream_(cx_pool_overflow|cx_max_requests|queue_overloaded|rq_maintenance_mode|rq_max_duration_reached)"
+    r"|outlier_detection\..*(success_rate|failure_percentage|degradation|consecutive_5xx)|upstream_rq_per_cx"
+    r"|upstream_cx_(length_ms|connect_ms)|upstream_rq_per_try_idle_timeout|upstream_rq_retry_backoff_.*"
+    r"|upstream_cx_destroy_(local|remote).*|max_host_weight|membership_(degraded|excluded)|bind_errors"
+    r")"
+)
 _ADS = {"ads": {}, "resource_api_version": "V3"}
 
 
@@ -30,6 +44,7 @@ def bootstrap(
         # The periodic flush stops the main thread, and with it every update, for up to half a second.
         "stats_flush_on_admin": True,
         "deferred_stat_options": {"enable_deferred_creation_stats": True},
+        "stats_config": {"stats_matcher": {"exclusion_list": {"patterns": [{"safe_regex": {"regex": _UNUSED_STATS}}]}}},
     }
 
 

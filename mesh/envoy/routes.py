@@ -40,7 +40,8 @@ EXT_PROC = "envoy.filters.http.ext_proc"
 ON_DEMAND = "envoy.filters.http.on_demand"
 ROUTE_AGAIN = "tieline.route_again"
 L5D_ERR = "l5d-err"
-INTERNAL_HEADERS = ("x-tieline-bound",)
+# Never passed on: what callers may have set to pass for us, and what Envoy adds for itself.
+INTERNAL_HEADERS = ("x-tieline-bound", "x-envoy-external-address")
 
 # The total of a split that has no small common denominator: shares are right to one in a million.
 _WEIGHT_TOTAL = 1_000_000
@@ -130,12 +131,13 @@ def _action(timeouts: Timeouts | None, shares: dict[str, int]) -> RouteAction:
 @cache
 def _defaults(timeouts: Timeouts | None) -> RouteAction:
     """None: as long as the caller's grpc-timeout says."""
-    action = RouteAction(timeout=duration(timeouts.request if timeouts else timedelta(0)), retry_policy=_retries())
+    action = RouteAction(timeout=duration(timeouts.request if timeouts else timedelta(0)))
     if timeouts is None:
         action.max_stream_duration.grpc_timeout_header_max.CopyFrom(duration(timedelta(0)))
     return action
 
 
+@cache
 def _retries() -> RetryPolicy:
     """Only what the upstream cannot have begun to work on: a POST is never sent twice."""
     previous = RetryPolicy.RetryHostPredicate(
@@ -154,17 +156,18 @@ def _retries() -> RetryPolicy:
 
 def _scope(router: str, key: str, found: list[Route]) -> ScopedRouteConfiguration:
     name = scope_resource(router, key)
-    for route in found:
-        route.request_headers_to_remove.extend(INTERNAL_HEADERS)
-        for switched_off in (EXT_PROC, ON_DEMAND, ROUTE_AGAIN):
-            route.typed_per_filter_config[switched_off].CopyFrom(_filter_off())
+    host = VirtualHost(
+        name=key, domains=["*"], routes=found, retry_policy=_retries(), request_headers_to_remove=INTERNAL_HEADERS
+    )
+    for switched_off in (EXT_PROC, ON_DEMAND, ROUTE_AGAIN):
+        host.typed_per_filter_config[switched_off].CopyFrom(_filter_off())
     fragment = ScopedRouteConfiguration.Key.Fragment(string_key=key)
     return ScopedRouteConfiguration(
         name=name,
         key=ScopedRouteConfiguration.Key(fragments=[fragment]),
         route_configuration=RouteConfiguration(
             name=name,
-            virtual_hosts=[VirtualHost(name=key, domains=["*"], routes=found)],
+            virtual_hosts=[host],
             max_direct_response_body_size_bytes=UInt32Value(value=_BODY_BYTES),
         ),
     )
