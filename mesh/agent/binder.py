@@ -56,7 +56,7 @@ class Binder:
         self.on_wanted: Callable[[Path, State | None], None] = lambda _path, _state: None
         self.on_names_changed: Callable[[Name, bool], None] = lambda _name, _kept: None
 
-    def ask(self, key: Key, path: Path, *, adopted: bool = False) -> Name | None:
+    def ask(self, key: Key, path: Path, *, adopted: bool = False, kept: bool = False) -> Name | None:
         """The name in use, bound as far as it can be now. None when there is no room for another one."""
         now = self._clock()
         name = self.names.get(key)
@@ -66,7 +66,7 @@ class Binder:
         if not self._room(path):
             return None
         self.asked += 1
-        name = Name(*key, path, asked=now, used=now, adopted=adopted, published=adopted)
+        name = Name(*key, path, asked=now, used=now, kept=kept, adopted=adopted, published=adopted)
         self.names.add(name)
         self.rebind(name)
         return name
@@ -74,7 +74,7 @@ class Binder:
     def _room(self, path: Path) -> bool:
         aliases = self.names.aliases(path)
         if len(aliases) >= ALIASES:
-            self.drop(next((alias for alias in aliases if not alias.waiters), aliases[0]))
+            self.drop(next((alias for alias in aliases if alias.is_alias and not alias.waiters), aliases[-1]))
         if self.names.refused_count >= self._limits.refused:
             oldest = next((name for name in self.names.refused if not name.waiters), None)
             if oldest is None:
@@ -89,7 +89,8 @@ class Binder:
         for path in name.wanted | name.hurried:
             self._release(path)
         self._wake(name)
-        self.on_names_changed(name, False)
+        if name.kept:
+            self.on_names_changed(name, False)
 
     def on_state(self, path: Path, state: State) -> None:
         """Called by the observatory for every change. Most change endpoints only, which no binding depends on."""
@@ -160,7 +161,9 @@ class Binder:
             self._publisher.withdraw(name)
         exists = binding.grade in (Grade.LIVE, Grade.DEAD)
         self.names.mark_refused(name, refused=not exists)
-        self.on_names_changed(name, exists)
+        if name.kept != exists:
+            name.kept = exists
+            self.on_names_changed(name, exists)
 
     def unanswered(self, binding: Binding) -> bool:
         """Whether it rests on a source that has not answered: then we can't say what does not exist."""

@@ -45,6 +45,7 @@ from mesh.agent.routers import Identified, Router
 from mesh.agent.snapshot import Snapshot
 from mesh.config.load import load
 from mesh.config.model import Config
+from mesh.config.problem import ConfigError
 from mesh.envoy.clusters import EMPTY_CLUSTER_NAME, empty_cluster
 from mesh.envoy.listeners import Router as Listener
 from mesh.envoy.listeners import listener
@@ -130,15 +131,15 @@ class Brain:
             if key is not None and key[1] != NOBODY:
                 self._remember(key, adopted=True)
 
-    def _remember(self, key: tuple[str, str], *, adopted: bool = False) -> None:
+    def _remember(self, key: Key, *, adopted: bool = False, kept: bool = False) -> None:
         router = self.routers.get(key[0])
         identified = router.identify({":authority": key[1]}) if router else None
         if isinstance(identified, Identified):
-            self.binder.ask(key, identified.path, adopted=adopted)
+            self.binder.ask(key, identified.path, adopted=adopted, kept=kept)
 
     def restore(self, names: Iterable[Key]) -> None:
         for key in names:
-            self._remember(key)
+            self._remember(key, kept=True)
 
     def publish_listeners(self) -> None:
         put = [(CLUSTER, resource(EMPTY_CLUSTER_NAME, empty_cluster()))]
@@ -244,9 +245,12 @@ async def _takes_connections(address: str, port: int) -> bool:
 
 
 def main() -> None:
-    config = load(File(sys.argv[1]))
+    try:
+        config = load(File(sys.argv[1]))
+    except ConfigError as error:
+        sys.exit(str(error))
     configure(config.log.level, config.log.format)
-    # What is imported lives as long as we do. A name in use is a few dozen objects; with the default of 700 the collector
+    # What is imported lives as long as we do. A name in use is a few dozen objects; at the default of 700 the collector
     # would run all the time while names are bound.
     gc.freeze()
     gc.set_threshold(20_000, 20, 20)

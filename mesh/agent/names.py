@@ -28,6 +28,8 @@ class Name:
     """Alternates asked for ahead of need, because the first choice is slow to answer."""
     clusters: frozenset[Path] = frozenset()
     published: bool = False
+    kept: bool = False
+    """It exists, so the disk remembers it."""
     adopted: bool = False
     """Envoy has it from an earlier brain, and our sources haven't answered for it yet: nothing of it is withdrawn."""
     waiters: list[Callable[[], None]] = field(default_factory=list)
@@ -35,6 +37,11 @@ class Name:
     @property
     def id(self) -> Key:
         return self.router, self.key
+
+    @property
+    def is_alias(self) -> bool:
+        """Written otherwise than the name itself."""
+        return self.key != self.path[-1]
 
 
 class Names:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import sys
 from pathlib import Path as File
@@ -25,7 +26,7 @@ def plan(config: Config, file: File) -> dict[str, object]:
         "run_dir": str(config.run_dir),
         "brain": [sys.executable, "-m", "mesh.agent.brain", str(file)],
         "envoy": [
-            str(config.envoy.binary or binary()),
+            str(_binary(config)),
             *("--config-path", str(target)),
             *("--concurrency", str(config.envoy.workers)),
             *("--log-level", config.envoy.log_level),
@@ -35,6 +36,10 @@ def plan(config: Config, file: File) -> dict[str, object]:
         "log_level": config.log.level,
         "log_format": config.log.format,
     }
+
+
+def _binary(config: Config) -> File:
+    return config.envoy.binary or binary()
 
 
 def _bootstrap(config: Config) -> object:
@@ -54,6 +59,9 @@ def main() -> None:
     if examined.config is None:
         sys.exit(1)
     config = examined.config
+    if not os.access(_binary(config), os.X_OK):
+        print(f"{_binary(config)}: no Envoy that can be run; correct envoy.binary", file=sys.stderr)
+        sys.exit(1)
     try:
         print(json.dumps(plan(config, file.absolute())))
     except OSError as error:

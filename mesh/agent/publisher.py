@@ -34,6 +34,7 @@ class Publisher:
         self._linger_seconds = linger_seconds
         self._users: dict[Path, int] = {}
         self._unused_since: dict[Path, float] = {}
+        self._protocols: dict[Path, Protocol | None] = {}
         self._complained: dict[Path, str] = {}
 
     def publish(self, name: Name, tree: BoundTree, ids: frozenset[Path]) -> None:
@@ -72,9 +73,12 @@ class Publisher:
         name.clusters = ids
 
     def _cluster(self, id: Path) -> Iterable[tuple[str, Resource]]:
-        known = self._known(id)
-        cluster = names.cluster_name(id)
-        yield CLUSTER, resource(cluster, clusters.cluster(id, _protocol(known)))
+        """The endpoints; the cluster too if it is new, or if what they speak is."""
+        known, cluster = self._known(id), names.cluster_name(id)
+        protocol = _protocol(known)
+        if id not in self._protocols or self._protocols[id] is not protocol:
+            self._protocols[id] = protocol
+            yield CLUSTER, resource(cluster, clusters.cluster(id, protocol))
         yield ENDPOINTS, resource(cluster, self._assignment(id, known))
 
     def _assignment(self, id: Path, known: tuple[Endpoint, ...]) -> Message:
@@ -109,6 +113,7 @@ class Publisher:
         self._ads.apply(put=(), remove=[(CLUSTER, cluster), (ENDPOINTS, cluster)])
         del self._users[id]
         del self._unused_since[id]
+        self._protocols.pop(id, None)
         self._complained.pop(id, None)
 
     @property

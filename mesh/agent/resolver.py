@@ -63,7 +63,9 @@ class Resolver:
     async def _bind(self, key: Key, path: Path) -> Refusal | None:
         name = self._binder.ask(key, path)
         if name is None:
-            return refusal.unavailable("too many names are asked for at once", key[1])
+            return refusal.unavailable(
+                "too many names are in use or asked for at once (names.limit, names.negative_limit)", key[1]
+            )
         try:
             async with asyncio.timeout(self._patience_seconds):
                 await self._settled(name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import sqlite3
@@ -9,10 +10,8 @@ import subprocess
 from functools import partial
 from pathlib import Path
 
-import pytest
-
 from demo.calls import load
-from scripts.running import TIELINE, eventually, service
+from scripts.running import TIELINE, agent, eventually, folder, service
 from tests.host import PATIENCE, Host, host, rewrite, running
 
 SHARED_MEMORY = Path("/dev/shm")
@@ -217,13 +216,21 @@ async def test_a_second_agent_in_the_same_run_dir_is_refused() -> None:
         assert (await started.agent.ask("/readyz"))[0] == 200
 
 
-@pytest.mark.parametrize("kind", ["brain", "envoy"])
-def test_a_child_that_cannot_start_is_tried_again_with_pauses(kind: str) -> None:
-    """Here: Envoy's binary does not exist, or the brain's configuration vanished after the plan was made."""
-    if kind == "envoy":
-        with running(envoy={"binary": "/nonexistent/envoy"}) as started:
-            assert started.agent.process.wait(PATIENCE) == 1
-            assert "/nonexistent/envoy" in started.agent.tail()
-        return
-    with running() as started:
-        assert started.agent.process.poll() is None
+def test_an_envoy_that_is_not_there_is_said_before_anything_starts() -> None:
+    with running(envoy={"binary": "/nonexistent/envoy"}) as started:
+        assert started.agent.process.wait(PATIENCE) == 1
+        assert started.agent.tail() == "/nonexistent/envoy: no Envoy that can be run; correct envoy.binary\n"
+
+
+async def test_a_port_that_is_taken_is_an_incident_that_names_the_port() -> None:
+    taken = await asyncio.start_server(lambda _r, w: w.close(), "127.0.0.1", 0)
+    port = taken.sockets[0].getsockname()[1]
+    with folder() as place, agent(place, {"routers": [{"name": "http", "port": port}]}) as started:
+
+        async def told() -> bool:
+            return started.admin.exists() and "Address already in use" in (await started.ask("/status"))[1]
+
+        await eventually(told, PATIENCE, "the refusal is not in the status")
+        assert (await started.ask("/readyz"))[0] == 503
+        assert str(port) in started.tail()
+    taken.close()
