@@ -33,7 +33,8 @@ bench: $(STAMP)  ## the figures of docs/figures.md; ARGS=--quick for a short run
 	for name in naming footprint cold convergence proxy; do $(BIN)/python -m bench.$$name $(ARGS) || exit 1; done
 
 soak: $(STAMP)  ## the long runs: more steps, more names, more kills
-	SOAK=1 $(BIN)/python -m pytest -m soak $(ARGS)
+	$(BIN)/python -m scripts.consul --fetch
+	$(BIN)/python -m pytest -m soak -s $(ARGS)
 
 lock: $(STAMP)  ## resolve requirements.lock anew
 	$(BIN)/pip install --quiet uv
