@@ -112,6 +112,17 @@ def application(facts: Facts) -> web.Application:
     return app
 
 
+async def _listen(runner: web.AppRunner, address: str, port: int) -> int | None:
+    try:
+        await web.TCPSite(runner, address, port).start()
+    except OSError as error:
+        fields = {"address": address, "port": port, "error": error.strerror}
+        logger.error("the admin port can't be listened on; only the Unix socket answers", extra={"fields": fields})
+        return None
+    bound: int = runner.addresses[-1][1]
+    return bound
+
+
 @asynccontextmanager
 async def serving(facts: Facts, socket: File, address: str, port: int | None) -> AsyncIterator[int | None]:
     """Yields the port that is listened on, None when only the socket is."""
@@ -124,9 +135,7 @@ async def serving(facts: Facts, socket: File, address: str, port: int | None) ->
         if port is None:
             yield None
         else:
-            site = web.TCPSite(runner, address, port)
-            await site.start()
-            yield runner.addresses[-1][1]
+            yield await _listen(runner, address, port)
     finally:
         await runner.cleanup()
         socket.unlink(missing_ok=True)

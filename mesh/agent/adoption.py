@@ -24,6 +24,10 @@ async def scopes(admin: File) -> list[str]:
         return []
     try:
         return list(_names(json.loads(await envoy_admin.get(admin, DUMP))))
+    except envoy_admin.Refused as refused:
+        if refused.status != 404:  # It has no scopes.
+            logger.warning("Envoy did not tell which names it has", extra={"fields": {"error": refused}})
+        return []
     except (OSError, TimeoutError, ValueError, KeyError, TypeError, EOFError) as error:
         logger.warning("Envoy did not tell which names it has", extra={"fields": {"error": repr(error)}})
         return []

@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
 from pathlib import Path as File
 
 import grpc.aio
@@ -53,7 +54,7 @@ from mesh.envoy.names import parse_scope, scope_resource
 from mesh.envoy.routes import direct
 from mesh.naming.bind import Options
 from mesh.naming.namers import SourceNamer
-from mesh.xds.events import Acked, Event, Nack
+from mesh.xds.events import Event, Nack
 from mesh.xds.resource import CLUSTER, LISTENER, SCOPE, resource
 from mesh.xds.server import SERVER_OPTIONS, Ads, listen
 from mesh.xds.store import Store
@@ -77,7 +78,6 @@ class Brain:
     ) -> None:
         self.config, self.entries, self.snapshot = config, entries, snapshot
         self.envoy_admin = config.run_dir / "envoy.sock"
-        self.acknowledged = asyncio.Event()
         self.ready = False
         self.ads = Ads(Store(), report=self._on_event)
         self.routers = {each.name: Router(each.name, each.dst_prefix) for each in config.routers}
@@ -114,11 +114,13 @@ class Brain:
         return binder
 
     def _on_event(self, event: Event) -> None:
-        match event:
-            case Nack() if event.culprits:
-                self.nacks.refused(event)
-            case Acked(type_url, _) if type_url == SCOPE:
-                self.acknowledged.set()
+        if isinstance(event, Nack) and event.culprits:
+            self.nacks.refused(event)
+
+    @property
+    def _resolver_timeout(self) -> timedelta:
+        """Longer than the resolver's own patience: the brain, not Envoy, is to say why a name is not bound in time."""
+        return timedelta(seconds=self.config.naming.bind_timeout + 2 * PATIENCE_MARGIN_SECONDS)
 
     def _on_state(self, path: Path, state: State) -> None:
         self.binder.on_state(path, state)
@@ -144,7 +146,7 @@ class Brain:
     def publish_listeners(self) -> None:
         put = [(CLUSTER, resource(EMPTY_CLUSTER_NAME, empty_cluster()))]
         for each in self.config.routers:
-            message = listener(Listener(each.name, each.address, each.port))
+            message = listener(Listener(each.name, each.address, each.port, self._resolver_timeout))
             put.append((LISTENER, resource(each.name, message)))
             # Envoy takes an empty collection for one that has not come yet, and its listener would wait for it.
             nobody = unidentified("the Host header is no host name")
@@ -225,8 +227,14 @@ async def _beat(pipe: int) -> None:
 
 async def _become_ready(brain: Brain, pipe: int | None) -> None:
     """Ready: an Envoy has acknowledged its configuration and takes connections on every router's port."""
-    await brain.acknowledged.wait()
     for router in brain.config.routers:
+        if await brain.ads.applied(LISTENER, router.name) is not None:
+            logger.error(
+                "a router can't be served; free its port or change it, then reload",
+                extra={"fields": {"router": router.name}},
+            )
+            return
+        await brain.ads.applied(SCOPE, scope_resource(router.name, NOBODY))
         while not await _takes_connections(router.address, router.port):  # noqa: ASYNC110 - another process's port
             await asyncio.sleep(CONNECT_PAUSE_SECONDS)
     brain.ready = True

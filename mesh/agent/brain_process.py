@@ -74,7 +74,7 @@ class BrainProcess:
                     self._announced = True
                     self._on_ready()
         except TimeoutError:
-            logger.error("the brain is silent; it is ended and started again")  # noqa: TRY400 - no traceback to show
+            logger.error("the brain is silent; it is ended and started again")
             process.kill()
         finally:
             transport.close()

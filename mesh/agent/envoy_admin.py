@@ -9,6 +9,14 @@ from pathlib import Path
 TIMEOUT_SECONDS = 5.0
 
 
+class Refused(OSError):
+    """Envoy answered, with another status than 200."""
+
+    def __init__(self, status: int, request: str) -> None:
+        super().__init__(f"Envoy's admin interface answered {status} to {request}")
+        self.status = status
+
+
 async def _ask(socket: Path, method: str, target: str) -> bytes:
     async with asyncio.timeout(TIMEOUT_SECONDS):
         reader, writer = await asyncio.open_unix_connection(str(socket), limit=1 << 20)
@@ -19,9 +27,9 @@ async def _ask(socket: Path, method: str, target: str) -> bytes:
         finally:
             writer.close()
     head_bytes, _, body = answer.partition(b"\r\n\r\n")
-    status = head_bytes.split(b" ", 2)[1:2]
-    if status != [b"200"]:
-        raise OSError(f"Envoy's admin interface answered {status} to {method} {target}")
+    status = int(head_bytes.split(b" ", 2)[1])
+    if status != 200:
+        raise Refused(status, f"{method} {target}")
     return _dechunk(body) if b"transfer-encoding: chunked" in head_bytes.lower() else body
 
 

@@ -26,7 +26,7 @@ class EnvoyProcess:
         self._arguments = arguments
         self._base_id = run_dir / "envoy.base-id"
         self._admin = run_dir / "envoy.sock"
-        self._drain_seconds = max(1, round(drain_seconds))
+        self.drain_seconds = drain_seconds
         self._epoch = 0
         self._generations: list[Process] = []
         self._turn = asyncio.Event()
@@ -86,15 +86,15 @@ class EnvoyProcess:
 
     async def _start(self, generation: list[str]) -> None:
         self._pauses.begin()
-        times = ["--drain-time-s", str(self._drain_seconds)]
-        times += ["--parent-shutdown-time-s", str(self._drain_seconds + SHUTDOWN_MARGIN_SECONDS)]
+        drain = max(1, round(self.drain_seconds))
+        times = ["--drain-time-s", str(drain), "--parent-shutdown-time-s", str(drain + SHUTDOWN_MARGIN_SECONDS)]
         self._generations.append(await child.start([*self._arguments, *times, *generation]))
 
     async def drain(self) -> None:
         """Returns when no caller is connected any more, or when the drain time is over."""
         try:
             await envoy_admin.post(self._admin, "/drain_listeners?graceful")
-            async with asyncio.timeout(self._drain_seconds):
+            async with asyncio.timeout(self.drain_seconds):
                 while await envoy_admin.downstream_connections(self._admin) > 0:  # noqa: ASYNC110 - Envoy offers no event
                     await asyncio.sleep(0.1)
         except TimeoutError:

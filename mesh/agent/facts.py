@@ -52,6 +52,7 @@ class BrainFacts:
         router = str(answer["router"])
         keys = answer.pop("in_use")
         assert isinstance(keys, list)
+        keys = [key for key in keys if self._brain.ads.store.get(SCOPE, scope_resource(router, key))]
         answer["proxies"] = [
             self._proxy(router, str(key), holding) for key in keys for holding in self._holdings(router, key)
         ]

@@ -53,6 +53,13 @@ class Snapshot:
         try:
             self._database = self._open()
             return self._read(now)
+        except (OSError, sqlite3.OperationalError) as error:
+            self._database = None
+            fields = {"file": self._file, "error": error}
+            logger.error(
+                "the snapshot can't be used: a restart begins without what is known now", extra={"fields": fields}
+            )
+            return Restored({}, ())
         except (sqlite3.DatabaseError, ValueError, KeyError, TypeError) as error:
             aside = self._file.with_suffix(".unreadable")
             logger.warning(
@@ -111,7 +118,8 @@ class Snapshot:
 
     def _write(self, observations: dict[Path, Known | None], names: dict[Key, bool]) -> bool:
         """Runs in a thread. What could not be written is kept for the next time, unless it has changed since."""
-        assert self._database is not None
+        if self._database is None:
+            return True
         try:
             with self._database as database:
                 database.execute("begin")

@@ -98,7 +98,7 @@ class Supervisor:
         try:
             plan, warnings = await read_plan(self._config)
         except BadPlan as bad:
-            logger.error("the new configuration can't be used, the running one stays\n%s", bad)  # noqa: TRY400
+            logger.error("the new configuration can't be used, the running one stays\n%s", bad)
             return
         if plan.run_dir != self._plan.run_dir:
             logger.error("run_dir can't change while the agent runs; restart it")
@@ -107,6 +107,8 @@ class Supervisor:
             logger.warning("the new configuration is used, with doubts\n%s", warnings)
         envoy_changed = (plan.envoy, plan.bootstrap) != (self._plan.envoy, self._plan.bootstrap)
         self._plan = plan
+        configure(plan.log_level, plan.log_format)
+        self.envoy.drain_seconds = plan.drain_seconds
         self.brain.replace(plan.brain)
         if envoy_changed:
             self.envoy.hot_restart(plan.envoy)

@@ -48,7 +48,10 @@ def _print(answer: Answer) -> None:
 
     outcome = text(answer, "outcome")
     router = f" (router {text(answer, 'router')})" if text(answer, "router", "") else ""
-    typer.echo(f"{text(answer, 'name')}{router}: {_OUTCOMES.get(outcome, outcome)}")
+    said = _OUTCOMES.get(outcome, outcome)
+    if outcome == "neg" and yes(answer, "unanswered"):
+        said = "can't tell whether it exists, a source does not answer: callers get 503"
+    typer.echo(f"{text(answer, 'name')}{router}: {said}")
     show(drawing(section(answer, "tree"), section(answer, "endpoints")))
     for proxy in entries(answer, "proxies"):
         standing = (

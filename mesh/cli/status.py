@@ -69,7 +69,7 @@ def _print(answer: Answer) -> None:
         f"tieline {text(answer, 'version')}, {'ready' if yes(answer, 'ready') else 'NOT READY'}, "
         f"up {duration(number(answer, 'uptime_seconds'))}\n"
         f"brain: pid {text(brain, 'pid')}, {f'{memory / 2**20:.0f} MiB' if memory else 'memory unknown'}\n"
-        f"envoy: {text(envoy, 'version')}, pid {text(envoy, 'pid')}, epoch {text(envoy, 'epoch')}\n"
+        f"envoy: {text(envoy, 'version')}, {text(envoy, 'state', 'not answering')}, epoch {text(envoy, 'epoch')}\n"
     )
     show(_sources(entries(answer, "sources")))
     typer.echo("")

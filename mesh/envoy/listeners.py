@@ -48,8 +48,6 @@ _SET_FILTER_STATE = "type.googleapis.com/envoy.extensions.filters.http.set_filte
 ROUTER_METADATA = "x-tieline-router"
 """Tells the resolver, in the call's metadata, which router asks."""
 
-# The brain waits 2 s for sources that have not answered; it must be the one to say so.
-RESOLVER_TIMEOUT = timedelta(seconds=6)
 # What a bound request may show to the resolver, and no more: bodies, cookies and tokens stay in Envoy.
 FORWARDED_HEADERS = (":authority", ":method", ":path", "l5d-dtab")
 
@@ -61,6 +59,8 @@ class Router:
     name: str
     address: str
     port: int
+    resolver_timeout: timedelta = timedelta(seconds=6)
+    """The brain waits for sources that have not answered, and it must be the one to say so."""
 
 
 def listener(router: Router) -> Listener:
@@ -81,7 +81,7 @@ def _connection_manager(router: Router) -> HttpConnectionManager:
         codec_type=HttpConnectionManager.AUTO,
         stat_prefix=stat_name(router.name),
         scoped_routes=_scoped_routes(router),
-        http_filters=[_resolver(router.name), _on_demand(), _route_again(), _router_filter()],
+        http_filters=[_resolver(router), _on_demand(), _route_again(), _router_filter()],
         upgrade_configs=[HttpConnectionManager.UpgradeConfig(upgrade_type="websocket")],
         http_protocol_options=Http1ProtocolOptions(accept_http_10=True),
         http2_protocol_options=Http2ProtocolOptions(
@@ -128,15 +128,15 @@ def _scoped_routes(router: Router) -> ScopedRoutes:
     )
 
 
-def _resolver(router: str) -> HttpFilter:
+def _resolver(router: Router) -> HttpFilter:
     """Asks the brain, for keys that have no scope; bound routes switch it off."""
     allowed = [StringMatcher(exact=name) for name in FORWARDED_HEADERS]
     config = ExternalProcessor(
         grpc_service=GrpcService(
             envoy_grpc=GrpcService.EnvoyGrpc(cluster_name=XDS_CLUSTER),
-            initial_metadata=[HeaderValue(key=ROUTER_METADATA, value=router)],
+            initial_metadata=[HeaderValue(key=ROUTER_METADATA, value=router.name)],
         ),
-        message_timeout=duration(RESOLVER_TIMEOUT),
+        message_timeout=duration(router.resolver_timeout),
         status_on_error=HttpStatus(code=503),
         processing_mode=ProcessingMode(
             request_header_mode=ProcessingMode.SEND, response_header_mode=ProcessingMode.SKIP

@@ -36,9 +36,13 @@ SERVER_OPTIONS = (
     ("grpc.max_receive_message_length", 64 * 1024 * 1024),
 )
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("tieline.xds")
 
 _Key = tuple[str, str]
+
+
+class Unresponsive(Exception):
+    """A proxy took a response and does not say whether it took it well. Connecting anew has cured that."""
 
 
 def listen(server: grpc.aio.Server, socket: Path) -> None:
@@ -114,10 +118,13 @@ class Ads:
                 writing = tasks.create_task(self._write(stream, context))
                 await self._read(stream, requests)
                 writing.cancel()
+        except* Unresponsive as silent:
+            logger.warning("a proxy is disconnected", extra=_fields(stream, why=str(silent.exceptions[0])))
         except* Exception as failed:
             # The bulkhead: one stream's trouble ends that stream. Its proxy keeps what it has and connects again.
-            logger.warning("xds stream failed", extra={"stream": stream.number, "node": stream.node}, exc_info=failed)
+            logger.exception("the stream of a proxy failed", extra=_fields(stream), exc_info=failed)
         finally:
+            logger.info("a proxy is gone", extra=_fields(stream))
             del self._streams[stream.number]
             self._remember(stream)
             self._answer(list(self._waiting))
@@ -130,8 +137,9 @@ class Ads:
 
     async def _read(self, stream: Stream, requests: AsyncIterator[Any]) -> None:
         async for request in requests:
-            if request.HasField("node"):
+            if request.HasField("node") and not stream.node:
                 stream.node = request.node.id
+                logger.info("a proxy is connected", extra=_fields(stream))
             events = stream.session.receive(request)
             stream.wake.set()
             for event in events:
@@ -146,8 +154,11 @@ class Ads:
                 await context.write(response)
             stream.stamp(loop.time())
             oldest = stream.oldest_flight()
-            async with asyncio.timeout_at(None if oldest is None else oldest + self._ack_limit):
-                await stream.wake.wait()
+            try:
+                async with asyncio.timeout_at(None if oldest is None else oldest + self._ack_limit):
+                    await stream.wake.wait()
+            except TimeoutError:
+                raise Unresponsive(f"it has acknowledged nothing for {self._ack_limit} s") from None
 
     def _take(self, stream: Stream, event: Event) -> None:
         if isinstance(event, Acked):
@@ -155,7 +166,6 @@ class Ads:
             self.store.assume_no_more(event.type_url, event.names)
             self._answer([(event.type_url, name) for name in event.names])
         elif isinstance(event, Nack):
-            logger.warning("xds resource refused", extra={"names": event.culprits or event.names, "why": event.message})
             self._answer([key for key in self._waiting if key[0] == event.type_url])
         self._report(event)
 
@@ -179,3 +189,7 @@ class Ads:
     def _wake(self) -> None:
         for stream in self._streams.values():
             stream.wake.set()
+
+
+def _fields(stream: Stream, **more: object) -> dict[str, object]:
+    return {"fields": {"stream": stream.number, "node": stream.node, **more}}

@@ -20,7 +20,7 @@ from collections.abc import Iterator
 
 from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryRequest, DeltaDiscoveryResponse
 
-from mesh.xds.events import Event, Nack, Unclaimed
+from mesh.xds.events import Acked, Event, Nack, Unclaimed
 from mesh.xds.resource import CLUSTER, ENDPOINTS, LISTENER, SCOPE
 from mesh.xds.status import Standing
 from mesh.xds.store import Store
@@ -45,7 +45,8 @@ class Session:
             if request.HasField("error_detail"):
                 events.append(subscription.refused(request.error_detail.message))
             else:
-                events.append(subscription.acked())
+                events.append(acked := subscription.acked())
+                self._forgive(acked)
         if request.resource_names_unsubscribe:
             subscription.unsubscribe(request.resource_names_unsubscribe)
         if request.resource_names_subscribe:
@@ -71,6 +72,13 @@ class Session:
         if not subscription.unclaimed:
             return []
         return [Unclaimed(request.type_url, tuple(sorted(subscription.unclaimed)))]
+
+    def _forgive(self, acked: Acked) -> None:
+        """A route to a cluster that Envoy did not have is refused; now it may have it."""
+        if acked.type_url == CLUSTER:
+            for type_url in _LAST:
+                if type_url in self.subscriptions:
+                    self.subscriptions[type_url].forgive(acked.names)
 
     def _in_order(self) -> Iterator[Subscription]:
         others = [type_url for type_url in self.subscriptions if type_url not in (*_FIRST, *_LAST)]

@@ -67,8 +67,9 @@ class Store:
 
     def assume_no_more(self, type_url: str, names: Iterable[str]) -> None:
         """A proxy has confirmed that these are gone; what is here again may well be at a proxy."""
-        if assumed := self.assumed.get(type_url):
-            self.assumed[type_url] = assumed.difference(name for name in names if self.get(type_url, name) is None)
+        assumed = self.assumed.get(type_url, frozenset())
+        if gone := [name for name in names if name in assumed and self.get(type_url, name) is None]:
+            self.assumed[type_url] = assumed.difference(gone)
 
     def get(self, type_url: str, name: str) -> Resource | None:
         kind = self._kinds.get(type_url)

@@ -193,6 +193,13 @@ class Subscription:
             self.alone.extend(sorted(versions.keys() - set(culprits)))
         return nack
 
+    def forgive(self, reasons: Iterable[str]) -> None:
+        """What was refused with a message that names one of these is sent once more."""
+        for name, nack in list(self.rejected.items()):
+            if named(reasons, nack.message):
+                del self.rejected[name]
+                self._note(name, self.store.changed_at(self.type_url, name))
+
     def is_rejected(self, name: str) -> bool:
         stored, nack = self._stored(name), self.rejected.get(name)
         if stored is None or nack is None:

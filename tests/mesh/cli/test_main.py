@@ -39,7 +39,7 @@ def test_every_command_and_option_is_documented(command: str, tieline) -> None:
     assert said.exit_code == 0
     for option in set(re.findall(r"--[a-z-]+", said.stdout)) - {"--help"}:
         assert f"`{option}" in section, option
-    assert f"tieline {command}" in section.split("```")[1], "an example"
+    assert any(f"tieline {command}" in block for block in section.split("```")[1::2]), "an example"
 
 
 def test_a_wrong_command_line_ends_with_2(tieline) -> None:

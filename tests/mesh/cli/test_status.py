@@ -22,7 +22,7 @@ def well(**changes: Any) -> dict[str, Any]:
         "uptime_seconds": 125.0,
         "ready": True,
         "brain": {"pid": 7, "rss_bytes": 50 * 2**20},
-        "envoy": {"version": "1.40.0", "pid": 8, "epoch": 0},
+        "envoy": {"version": "1.40.0", "state": "LIVE", "epoch": 0},
         "sources": [SOURCE],
         "proxies": [
             {"id": "host-1", "connected_seconds": 60.0, "types": {"CDS": synced, "SDS": {"synced": "NOT SENT"}}}
@@ -40,7 +40,7 @@ async def test_all_well_ends_with_0(ask, admin) -> None:
     assert lines[:3] == [
         "tieline 0.1.0, ready, up 2m",
         "brain: pid 7, 50 MiB",
-        "envoy: 1.40.0, pid 8, epoch 0",
+        "envoy: 1.40.0, LIVE, epoch 0",
     ]
     assert "SOURCE     KIND    STATE  NAMES  HELD  FAILED  CONFIRMED" in lines
     assert "/#/consul  consul  ok     4      0     0       12s ago" in lines
