@@ -28,7 +28,7 @@ from mesh.xds.resource import CLUSTER, ENDPOINTS, LISTENER, SCOPE
 from mesh.xds.status import Holding, Standing, StreamStatus, TypeStatus
 
 if TYPE_CHECKING:
-    from mesh.agent.brain import Brain
+    from mesh.agent.wiring import Brain
 
 TYPES = {CLUSTER: "CDS", ENDPOINTS: "EDS", LISTENER: "LDS", SCOPE: "SRDS"}
 ENVOY_METRICS = "/stats/prometheus?usedonly"

@@ -24,13 +24,16 @@ _LATER = float("inf")
 
 @dataclass(slots=True)
 class Flight:
-    """A response that is not acknowledged yet: what was sent (None: removed), what the client had before."""
+    """A response that is not acknowledged yet: what was sent (None: removed), what the client had before.
+
+    `behind` is taken over from the subscription; `first`: it is the first response for this type.
+    """
 
     nonce: str
+    first: bool
     sent: dict[str, str | None]
     before: dict[str, str | None]
-    oldest_put: float
-    oldest: float
+    behind: dict[str, int]
 
 
 @dataclass(slots=True)
@@ -59,8 +62,11 @@ class Subscription:
     seen: int = 0
     # Name -> the version the client was sent last, or came with.
     have: dict[str, str] = field(default_factory=dict)
-    # Name -> the number of the change that makes the client's version differ from the store's.
+    # To be sent: name -> the number of its newest change, which the response must not come before.
     dirty: dict[str, int] = field(default_factory=dict)
+    # Name -> the number of the oldest change that the client lacks and no flight carries. What depends on the client
+    # having moved on goes by this one: a name that keeps changing while it waits has still not moved.
+    behind: dict[str, int] = field(default_factory=dict)
     # To be sent whatever the client has: it asked, or it forgot.
     owed: set[str] = field(default_factory=set)
     # To be sent each in a response of its own: they were in a refused one that did not say who was at fault.
@@ -154,15 +160,12 @@ class Subscription:
         """`due` has been sent under `nonce`."""
         sent: dict[str, str | None] = {name: self.store.resources(self.type_url)[name].version for name in due.puts}
         sent.update(dict.fromkeys(due.removed))
-        first = not self.answered
-        puts = [self.dirty.get(name, _LATER) for name in due.puts]
-        everything = [*puts, *(self.dirty.get(name, _LATER) for name in due.removed)]
         self.flight = Flight(
             nonce=nonce,
+            first=not self.answered,
             sent=sent,
             before={name: self.have.get(name) for name in sent},
-            oldest_put=0 if first else min(puts, default=_LATER),
-            oldest=0 if first else min(everything, default=_LATER),
+            behind={name: self.behind.pop(name) for name in sent if name in self.behind},
         )
         self.answered = True
         self.counts.sent += 1
@@ -184,13 +187,14 @@ class Subscription:
         versions = {name: version for name, version in flight.sent.items() if version is not None}
         culprits = tuple(versions) if len(versions) == 1 else named(versions, message)
         nack = Nack(self.type_url, tuple(versions), tuple(versions.values()), message, culprits)
-        for name in culprits:
-            self.rejected[name] = nack
+        self.rejected.update(dict.fromkeys(culprits, nack))
+        taken = bool(culprits) and self.type_url in _TAKEN_SINGLY
+        again = [] if taken else sorted(versions.keys() - set(culprits))
+        self.alone.extend(again)
+        for name in (*culprits, *again):
             self._set_have(name, flight.before[name])
-        if not culprits or self.type_url not in _TAKEN_SINGLY:
-            for name in versions.keys() - set(culprits):
-                self._set_have(name, flight.before[name])
-            self.alone.extend(sorted(versions.keys() - set(culprits)))
+            if name in flight.behind:
+                self.behind[name] = flight.behind[name]
         return nack
 
     def forgive(self, reasons: Iterable[str]) -> None:
@@ -218,19 +222,22 @@ class Subscription:
         return {*self.have, *(self.flight.sent if self.flight else ())}
 
     def oldest_put(self) -> float:
-        """Of all puts that are not acknowledged."""
-        if not self.answered:
+        """Of all puts that are not acknowledged. A refused one is not waited for."""
+        if not self.answered or (self.flight and self.flight.first):
             return 0
-        waiting = [number for name, number in self.dirty.items() if self._stored(name) is not None]
-        waiting.extend(self.store.changed_at(self.type_url, name) for name in self.alone)
-        return min([*waiting, self.flight.oldest_put if self.flight else _LATER])
+        waiting = [
+            n for name, n in self.behind.items() if self._stored(name) is not None and not self.is_rejected(name)
+        ]
+        flying = self.flight.behind.items() if self.flight else ()
+        waiting += [number for name, number in flying if self.flight and self.flight.sent[name] is not None]
+        return min(waiting, default=_LATER)
 
     def oldest(self) -> float:
-        """Of all changes that are not acknowledged."""
-        if not self.answered:
+        """Of all changes that the client has not taken. One it refused counts while it has an older version of it."""
+        if not self.answered or (self.flight and self.flight.first):
             return 0
-        waiting = [*self.dirty.values(), *(self.store.changed_at(self.type_url, name) for name in self.alone)]
-        return min([*waiting, self.flight.oldest if self.flight else _LATER])
+        waiting = [n for name, n in self.behind.items() if not self.is_rejected(name)]
+        return min([*waiting, *(self.flight.behind.values() if self.flight else ())], default=_LATER)
 
     def _subscribe_name(self, name: str) -> None:
         came_with = self.have.get(name) if name not in self.names and not self.answered else None
@@ -255,8 +262,11 @@ class Subscription:
         removal = stored is None and have is not None and self.type_url != ENDPOINTS
         if removal or (stored is not None and stored != have and not self.is_rejected(name)):
             self.dirty[name] = number
-        else:
-            self.dirty.pop(name, None)
+            self.behind.setdefault(name, number)
+            return
+        self.dirty.pop(name, None)
+        if stored == have:
+            self.behind.pop(name, None)
 
     def _gone_for_good(self, name: str) -> bool:
         return self.store.settled or self.store.is_removed(self.type_url, name)
@@ -274,6 +284,7 @@ class Subscription:
     def _drop(self, name: str) -> None:
         self.have.pop(name, None)
         self.dirty.pop(name, None)
+        self.behind.pop(name, None)
         self.owed.discard(name)
         self.unclaimed.discard(name)
 
