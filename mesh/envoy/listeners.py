@@ -92,7 +92,6 @@ def _connection_manager(router: Router) -> HttpConnectionManager:
         # A quiet WebSocket or gRPC watch is not dead. Requests are bounded by their route's timeout, dead peers by
         # TCP keepalive.
         stream_idle_timeout=duration(timedelta(hours=1)),
-        request_headers_timeout=duration(timedelta(seconds=10)),
         # Callers are "remote", so Envoy removes every x-envoy-* header they send: those change retries and timeouts.
         use_remote_address=BoolValue(value=True),
         skip_xff_append=True,

@@ -233,10 +233,13 @@ class Subscription:
         return min(waiting, default=_LATER)
 
     def oldest(self) -> float:
-        """Of all changes that the client has not taken. One it refused counts while it has an older version of it."""
-        if not self.answered or (self.flight and self.flight.first):
+        """Of all changes that the client has not taken. One it refused counts while it has an older version of it.
+
+        What is unclaimed may lead anywhere: nothing is withdrawn under it.
+        """
+        if not self.answered or self.unclaimed or (self.flight and self.flight.first):
             return 0
-        waiting = [n for name, n in self.behind.items() if not self.is_rejected(name)]
+        waiting = [n for name, n in self.behind.items() if name in self.have or not self.is_rejected(name)]
         return min([*waiting, *(self.flight.behind.values() if self.flight else ())], default=_LATER)
 
     def _subscribe_name(self, name: str) -> None:
@@ -254,6 +257,8 @@ class Subscription:
 
     def _note(self, name: str, number: int) -> None:
         stored, have = self._stored(name), self.have.get(name)
+        # What the client came with may be older than anything here.
+        since = 0 if name in self.unclaimed or not self.answered else number
         self.unclaimed.discard(name)
         if stored is None and have is not None and not self._gone_for_good(name):
             self.unclaimed.add(name)
@@ -262,7 +267,7 @@ class Subscription:
         removal = stored is None and have is not None and self.type_url != ENDPOINTS
         if removal or (stored is not None and stored != have and not self.is_rejected(name)):
             self.dirty[name] = number
-            self.behind.setdefault(name, number)
+            self.behind.setdefault(name, since)
             return
         self.dirty.pop(name, None)
         if stored == have:
