@@ -107,13 +107,15 @@ class Observatory:
         wanted.wants += 1
         self._lingering.pop(name, None)
 
-    def release(self, name: Path) -> None:
+    def release(self, name: Path, *, linger: bool = True) -> None:
         """Raises KeyError for a name that is not wanted."""
         wanted = self._wanted[name]
         if wanted.wants == 0:
             raise KeyError(name)
         wanted.wants -= 1
-        if wanted.wants == 0:
+        if wanted.wants == 0 and not linger:
+            self._forget(name)
+        elif wanted.wants == 0:
             self._lingering[name] = self._loop.time() + self._linger
             self._sweep_later()
 

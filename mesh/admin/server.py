@@ -49,7 +49,10 @@ async def _bulkhead(request: web.Request, handler: Handler) -> web.StreamRespons
     try:
         return await handler(request)
     except web.HTTPException as error:
-        return _json({"error": error.text or error.reason}, error.status)
+        answer = _json({"error": error.text or error.reason}, error.status)
+        if "Allow" in error.headers:
+            answer.headers["Allow"] = error.headers["Allow"]
+        return answer
     except (PathSyntaxError, DtabSyntaxError, ValueError) as error:
         return _json({"error": str(error)}, 400)
     except UnknownRouter as error:

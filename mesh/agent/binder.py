@@ -62,6 +62,7 @@ class Binder:
         name = self.names.get(key)
         if name is not None:
             name.asked = now
+            self.names.touch(name)
             return name
         if not self._room(path):
             return None
@@ -80,14 +81,17 @@ class Binder:
             if oldest is None:
                 return False
             self.drop(oldest)
-        return len(self.names) < self._limits.names + self._limits.refused
+        return self.names.bound_count < self._limits.names
 
     def drop(self, name: Name) -> None:
-        """The name is used no more: its scope goes, then (later) its clusters, and what it wanted is released."""
+        """The name is used no more: its scope goes, then (later) its clusters, and what it wanted is released.
+
+        What a name that never existed wanted isn't observed a moment longer: random names must leave nothing behind.
+        """
         self.names.discard(name)
         self._publisher.withdraw(name)
         for path in name.wanted | name.hurried:
-            self._release(path)
+            self._release(path, linger=name.kept)
         self._wake(name)
         if name.kept:
             self.on_names_changed(name, False)
@@ -143,8 +147,8 @@ class Binder:
             self.names.wants_no_more(name, path)
             self._release(path)
 
-    def _release(self, path: Path) -> None:
-        self._observatory.release(path)
+    def _release(self, path: Path, *, linger: bool = True) -> None:
+        self._observatory.release(path, linger=linger)
         if not self.names.wanting(path):
             self._gists.pop(path, None)
             self.on_wanted(path, None)

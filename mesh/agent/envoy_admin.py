@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 TIMEOUT_SECONDS = 5.0
@@ -23,24 +24,33 @@ async def _ask(socket: Path, method: str, target: str) -> bytes:
         try:
             head = f"{method} {target} HTTP/1.1\r\nhost: envoy\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
             writer.write(head.encode())
-            answer = await reader.read()
+            return await _answer(reader, f"{method} {target}")
         finally:
             writer.close()
-    head_bytes, _, body = answer.partition(b"\r\n\r\n")
-    status = int(head_bytes.split(b" ", 2)[1])
-    if status != 200:
-        raise Refused(status, f"{method} {target}")
-    return _dechunk(body) if b"transfer-encoding: chunked" in head_bytes.lower() else body
 
 
-def _dechunk(body: bytes) -> bytes:
-    parts = []
-    while body:
-        size, _, body = body.partition(b"\r\n")
-        length = int(size, 16)
-        parts.append(body[:length])
-        body = body[length + 2 :]
-    return b"".join(parts)
+async def _answer(reader: asyncio.StreamReader, request: str) -> bytes:
+    """An answer that breaks off is an EOFError, one that is no HTTP a ValueError."""
+    first, *rest = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+    version, _, status = first.partition(" ")
+    if not version.startswith("HTTP/1"):
+        raise ValueError(f"{first!r} is no HTTP answer")
+    fields = {key.lower(): value.strip() for key, _, value in (line.partition(":") for line in rest)}
+    if fields.get("transfer-encoding", "").lower() == "chunked":
+        body = b"".join([chunk async for chunk in _chunks(reader)])
+    elif "content-length" in fields:
+        body = await reader.readexactly(int(fields["content-length"]))
+    else:
+        body = await reader.read()
+    if (code := int(status.split(" ")[0])) != 200:
+        raise Refused(code, request)
+    return body
+
+
+async def _chunks(reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
+    while length := int((await reader.readuntil(b"\r\n")).split(b";")[0], 16):
+        yield await reader.readexactly(length)
+        await reader.readexactly(2)
 
 
 async def get(socket: Path, target: str) -> bytes:

@@ -94,6 +94,14 @@ class Names:
             self._refused[name.id] = name
             self._refused.move_to_end(name.id)
 
+    def touch(self, name: Name) -> None:
+        if name.id in self._refused:
+            self._refused.move_to_end(name.id)
+
+    @property
+    def bound_count(self) -> int:
+        return len(self._by_key) - len(self._refused)
+
     @property
     def refused(self) -> Iterable[Name]:
         return self._refused.values()

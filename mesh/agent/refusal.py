@@ -58,4 +58,4 @@ def _refusal(status: int, err: str, steps: list[str], hint: str) -> Refusal:
     lines = [f"tieline: {err}", *(f"  {step}" for step in steps)]
     body = "\n".join(lines)
     encoded = body.encode()[:BODY_LIMIT].decode(errors="ignore")
-    return Refusal(status, quote(err, safe=" /#:;,.()!$~=>|&*'"), f"{encoded}\n{hint}\n")
+    return Refusal(status, quote(err, safe=" /#:;,.()!$~=<>|&*'"), f"{encoded}\n{hint}\n")

@@ -21,10 +21,15 @@ def cluster_name(id: Path) -> str:  # a bound name's `id`, as in mesh.naming
 
 
 def stat_name(cluster: str) -> str:
-    """No dots: Envoy's Prometheus tag ends at the first one. The hash keeps `a.b` apart from `a_b`."""
-    if "." not in cluster:
+    """No dots: Envoy's Prometheus tag ends at the first one. No colons: Envoy writes `_` for them.
+
+    The hash keeps `a.b` and `a:b` apart from `a_b`.
+    """
+    if "." not in cluster and ":" not in cluster:
         return cluster
-    return f"{cluster.replace('.', '_')}_{hashlib.blake2b(cluster.encode(), digest_size=4).hexdigest()}"
+    return (
+        f"{cluster.replace('.', '_').replace(':', '_')}_{hashlib.blake2b(cluster.encode(), digest_size=4).hexdigest()}"
+    )
 
 
 def scope_resource(router: str, key: str) -> str:
