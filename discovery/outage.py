@@ -16,6 +16,7 @@ logger = logging.getLogger("tieline.observing")
 
 TOGETHER_SECONDS = 1.0
 BY_NAME = 3
+AT_ONCE = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,17 +79,30 @@ class Outage:
     def _tell(self) -> None:
         failed, self._untold = self._untold, {}
         recovered, self._recovered = self._recovered, {}
-        if len(failed) > BY_NAME:
-            self._log(logging.WARNING, "source unavailable", names=len(failed), reason=next(iter(failed.values())))
-        else:
-            for name, reason in failed.items():
-                self._log(logging.WARNING, "observation fails", name=name, reason=reason)
+        self._tell_failed(failed)
         if len(recovered) > BY_NAME:
             lasted = round(max(recovered.values()), 3)
             self._log(logging.INFO, "source answers again", names=len(recovered), after_seconds=lasted)
         else:
             for name, seconds in recovered.items():
                 self._log(logging.INFO, "observation recovered", name=name, after_seconds=round(seconds, 3))
+
+    def _tell_failed(self, failed: dict[Path, str]) -> None:
+        """What fails for one reason is one line. What fails for reasons of its own is told by name, up to a limit."""
+        alike: dict[str, list[Path]] = {}
+        for name, reason in failed.items():
+            alike.setdefault(reason, []).append(name)
+        left = AT_ONCE
+        for reason, names in alike.items():
+            if len(names) > BY_NAME:
+                self._log(logging.WARNING, "source unavailable", names=len(names), reason=reason)
+                continue
+            for name in names[:left]:
+                self._log(logging.WARNING, "observation fails", name=name, reason=reason)
+            left -= len(names[:left])
+        untold = sum(len(names) for names in alike.values() if len(names) <= BY_NAME) - (AT_ONCE - left)
+        if untold:
+            self._log(logging.WARNING, "more observations fail; status and explain show them", names=untold)
 
     def _report(self, bug: Exception, name: Path) -> None:
         """With its traceback, once per place in the code it comes from."""

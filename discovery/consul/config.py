@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -36,6 +37,12 @@ def _checked(text: str) -> str:
     if not is_socket and (url.scheme not in ("http", "https") or not url.host or url.query_string or url.fragment):
         raise ValueError(f"{_EXAMPLES} expected, not {text!r}")
     return text.rstrip("/")
+
+
+def _sendable(token: SecretStr) -> SecretStr:
+    if not re.fullmatch(r"[\x21-\x7e]+", token.get_secret_value()):
+        raise ValueError("a token of printable ASCII without blanks expected; is there a line break in it?")
+    return token
 
 
 class Tls(BaseModel):
@@ -74,7 +81,7 @@ class ConsulConfig(SourceConfig):
     address: Annotated[str, AfterValidator(_checked)] = "http://127.0.0.1:8500"
     include_tag: bool = False
     """Names are `/<datacenter>/<tag>/<service>`."""
-    token: SecretStr | None = None
+    token: Annotated[SecretStr, AfterValidator(_sendable)] | None = None
     token_file: FilePath | None = None
     """Holds the ACL token; read again when it changes."""
     tls: Tls | None = None

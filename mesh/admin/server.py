@@ -39,6 +39,7 @@ class Facts(Protocol):
     async def metrics(self) -> str: ...
 
 
+SHUTDOWN_SECONDS = 0.5
 FACTS: web.AppKey[Facts] = web.AppKey("facts")
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -129,7 +130,9 @@ async def _listen(runner: web.AppRunner, address: str, port: int) -> int | None:
 @asynccontextmanager
 async def serving(facts: Facts, socket: File, address: str, port: int | None) -> AsyncIterator[int | None]:
     """Yields the port that is listened on, None when only the socket is."""
-    runner = web.AppRunner(application(facts), access_log=None, handler_cancellation=True)
+    runner = web.AppRunner(
+        application(facts), access_log=None, handler_cancellation=True, shutdown_timeout=SHUTDOWN_SECONDS
+    )
     await runner.setup()
     try:
         socket.unlink(missing_ok=True)

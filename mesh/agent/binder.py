@@ -23,7 +23,8 @@ from mesh.naming.tree import BoundTree, Leaf, Union
 ROUNDS = 200
 """A walk wants at most one new observation per step it could not take before, and has at most 100 steps on a branch."""
 ALIASES = 8
-"""Spellings of one name (`Users`, `USERS`) that get a scope of their own; the oldest gives way."""
+"""Spellings of one name (`Users`, `USERS`) that get a scope of their own. Any other costs a question to the brain each
+time, so that nobody can fill the table with them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,7 @@ class Binder:
             name.asked = now
             self.names.touch(name)
             return name
-        if not self._room(path):
+        if not self._room():
             return None
         self.asked += 1
         name = Name(*key, path, asked=now, used=now, kept=kept, adopted=adopted, published=adopted)
@@ -72,10 +73,13 @@ class Binder:
         self.rebind(name)
         return name
 
-    def _room(self, path: Path) -> bool:
-        aliases = self.names.aliases(path)
-        if len(aliases) >= ALIASES:
-            self.drop(next((alias for alias in aliases if alias.is_alias and not alias.waiters), aliases[-1]))
+    def spelling(self, key: Key, path: Path) -> Key:
+        """The key under which this request is served: its own, or the name as the path has it."""
+        if self.names.get(key) is not None or len(self.names.aliases(path)) <= ALIASES:
+            return key
+        return key[0], path[-1]
+
+    def _room(self) -> bool:
         if self.names.refused_count >= self._limits.refused:
             oldest = next((name for name in self.names.refused if not name.waiters), None)
             if oldest is None:

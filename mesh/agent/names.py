@@ -38,11 +38,6 @@ class Name:
     def id(self) -> Key:
         return self.router, self.key
 
-    @property
-    def is_alias(self) -> bool:
-        """Written otherwise than the name itself."""
-        return self.key != self.path[-1]
-
 
 class Names:
     """A table with three orders: by key, by observation, and by when it was last of use."""

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 
 import grpc.aio
+from envoy.config.core.v3.base_pb2 import HeaderValueOption
 from envoy.service.ext_proc.v3 import external_processor_pb2 as ext_proc
 from envoy.type.v3 import http_status_pb2
 
@@ -49,16 +50,18 @@ class Resolver:
         async for request in requests:
             if request.HasField("request_headers"):
                 headers = {header.key: _text(header) for header in request.request_headers.headers.headers}
-                refused = await self._resolve(str(router), headers)
-                self.answers[refused.status if refused else 200] += 1
-                yield _refuse(refused) if refused else _GO
+                answer = await self._resolve(str(router), headers)
+                self.answers[answer.status if isinstance(answer, Refusal) else 200] += 1
+                yield _refuse(answer) if isinstance(answer, Refusal) else _go(answer)
 
-    async def _resolve(self, router: str, headers: Mapping[str, str]) -> Refusal | None:
+    async def _resolve(self, router: str, headers: Mapping[str, str]) -> Refusal | str | None:
+        """A refusal; or the authority the request goes on with, None for its own."""
         match self._routers[router].identify(headers):
             case Unidentified(reason):
                 return refusal.unidentified(reason)
             case Identified(key, path):
-                return await self._bind(key, path)
+                spelled = self._binder.spelling(key, path)
+                return await self._bind(spelled, path) or (None if spelled == key else spelled[1])
 
     async def _bind(self, key: Key, path: Path) -> Refusal | None:
         name = self._binder.ask(key, path)
@@ -100,14 +103,15 @@ def _text(header: object) -> str:
     return bytes(raw).decode("utf-8", "surrogateescape")
 
 
-def _go() -> ext_proc.ProcessingResponse:
+def _go(authority: str | None) -> ext_proc.ProcessingResponse:
     """Envoy goes on; the filters after this one look for the route again (mesh.envoy.listeners)."""
     response = ext_proc.ProcessingResponse()
-    response.request_headers.response.status = ext_proc.CommonResponse.CONTINUE
+    common = response.request_headers.response
+    common.status = ext_proc.CommonResponse.CONTINUE
+    if authority is not None:
+        option = common.header_mutation.set_headers.add(append_action=HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD)
+        option.header.key, option.header.raw_value = ":authority", authority.encode()
     return response
-
-
-_GO = _go()
 
 
 def _refuse(refused: Refusal) -> ext_proc.ProcessingResponse:

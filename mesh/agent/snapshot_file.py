@@ -61,8 +61,6 @@ class SnapshotFile:
     def read(self, now: float) -> Restored:
         """Raises Unwritable."""
         try:
-            # Only an index over the WAL, made anew when it is missing; a damaged one makes SQLite wait for half a minute.
-            self.file.with_name(self.file.name + "-shm").unlink(missing_ok=True)
             return self._read(self._open(), now)
         except (OSError, sqlite3.DatabaseError, ValueError, KeyError, TypeError) as error:
             self.close()

@@ -15,6 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
+from envoy.config.common.mutation_rules.v3.mutation_rules_pb2 import HeaderMutationRules
 from envoy.config.core.v3.address_pb2 import Address, SocketAddress
 from envoy.config.core.v3.base_pb2 import HeaderValue
 from envoy.config.core.v3.config_source_pb2 import AggregatedConfigSource, ApiVersion, ConfigSource
@@ -141,6 +142,8 @@ def _resolver(router: Router) -> HttpFilter:
             request_header_mode=ProcessingMode.SEND, response_header_mode=ProcessingMode.SKIP
         ),
         route_cache_action=ExternalProcessor.RETAIN,
+        # The brain may write a name in the one way that has a scope (`:authority`).
+        mutation_rules=HeaderMutationRules(allow_all_routing=BoolValue(value=True)),
         forward_rules=HeaderForwardingRules(allowed_headers=ListStringMatcher(patterns=allowed)),
     )
     return HttpFilter(name=EXT_PROC, typed_config=packed(config))

@@ -38,7 +38,7 @@ def local_replies() -> LocalReplyConfig:
     return LocalReplyConfig(
         mappers=[
             # A bound name always has a route (see listeners): this would be a defect, and is still no 404.
-            _mapper(_flags("NR", "NC"), f"no route to {name} in this proxy yet; try again", status=503, told=True),
+            _mapper(_flags("NR", "NC"), f"this proxy has no route for such a request to {name}", status=503, told=True),
             _mapper(
                 _code_details("ext_proc"),
                 f"{name} is not bound yet and the brain does not answer: it is restarting or busy; try again",
@@ -50,6 +50,7 @@ def local_replies() -> LocalReplyConfig:
             _mapper(_flags(*_UNREACHABLE), f"no endpoint of {name} could be reached"),
             _mapper(_flags(*_TOO_SLOW), f"{name} did not answer in time"),
             _mapper(_flags(*_BROKEN), f"the endpoint of {name} broke off"),
+            _mapper(_code_details("route_not_found"), "no route: %RESPONSE_CODE_DETAILS%"),
             # Before there is a name: no Host header, malformed HTTP.
             _mapper(_status(400), "bad request: %RESPONSE_CODE_DETAILS%"),
         ]

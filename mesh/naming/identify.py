@@ -9,7 +9,6 @@ from discovery.path import Path
 from mesh.naming.dtab import DtabSyntaxError, parse_path
 
 _HOST = re.compile(r"[A-Za-z0-9_.-]+")
-_PORT = re.compile(r"[0-9]{1,5}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,15 +27,12 @@ class Consumed:
 
 
 def host(authority: str, prefix: Path) -> Path | Unidentified:
-    """The Host header, `users` or `Users:8080`: `<prefix>/users`. Case and port do not matter, nor does a last dot."""
+    """The Host header, `users` or `Users:8080`: `<prefix>/users`. Case, a last dot and the port do not matter."""
     if not authority:
         return Unidentified("the request has no Host header")
     if authority.startswith("["):
         return Unidentified(f"the Host header {_quoted(authority)} is an IPv6 address, which names no service")
-    name, colon, port = authority.partition(":")
-    if colon and not _PORT.fullmatch(port):
-        return Unidentified(f"the Host header {_quoted(authority)} is not host or host:port")
-    name = name.removesuffix(".").lower()
+    name = authority.partition(":")[0].removesuffix(".").lower()
     if not _HOST.fullmatch(name):
         return Unidentified(f"the Host header {_quoted(authority)} is no host name")
     return prefix.then((name,))

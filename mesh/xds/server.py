@@ -140,8 +140,12 @@ class Ads:
             if request.HasField("node") and not stream.node:
                 stream.node = request.node.id
                 logger.info("a proxy is connected", extra=_fields(stream))
+            is_first = request.type_url not in stream.session.subscriptions
             events = stream.session.receive(request)
             stream.wake.set()
+            if is_first or request.resource_names_subscribe:
+                # It may have come with what is waited for, and will then acknowledge nothing.
+                self._answer([key for key in self._waiting if key[0] == request.type_url])
             for event in events:
                 self._take(stream, event)
 

@@ -101,7 +101,7 @@ async def test_every_answer_of_envoy_itself_says_why(tmp_path: Path) -> None:
         for host, status, said in [
             ("empty", 503, "no usable endpoint for empty: none known, or all unhealthy or ejected"),
             ("dead", 503, "no endpoint of dead could be reached"),
-            ("lost", 503, "no route to lost in this proxy yet; try again"),
+            ("lost", 503, "this proxy has no route for such a request to lost"),
             ("known-missing", 404, "100 % missing"),
         ]:
             answer = await caller.get(host)

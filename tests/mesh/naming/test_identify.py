@@ -28,9 +28,7 @@ def test_the_host_names_the_service(authority: str, path: str) -> None:
     [
         ("", "no Host header"),
         ("[::1]:80", "IPv6"),
-        ("::1", "not host or host:port"),
-        ("users:http", "not host or host:port"),
-        ("users:", "not host or host:port"),
+        ("::1", "no host name"),
         (":80", "no host name"),
         (".", "no host name"),
         ("a/b", "no host name"),
