@@ -89,9 +89,12 @@ class Agent:
 
     async def ask(self, target: str) -> tuple[int, str]:
         """A page of the admin API, over its Unix socket."""
-        async with aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(self.admin))) as session:
-            async with session.get(f"http://agent{target}") as response:
-                return response.status, await response.text()
+        connector = aiohttp.UnixConnector(str(self.admin))
+        async with (
+            aiohttp.ClientSession(connector=connector) as session,
+            session.get(f"http://agent{target}") as response,
+        ):
+            return response.status, await response.text()
 
     async def until_ready(self) -> None:
         await eventually(self._is_ready, READY_SECONDS, f"the agent is not ready:\n{self.tail()}")
