@@ -53,6 +53,12 @@ class Bound:
 
     endpoints: tuple[Endpoint, ...] = ()
 
+    @property
+    def protocol(self) -> Protocol | None:
+        """What all endpoints say they speak; None where they don't say, or don't agree."""
+        said = {endpoint.protocol for endpoint in self.endpoints}
+        return said.pop() if len(said) == 1 else None
+
 
 @dataclass(frozen=True, slots=True)
 class Neg:

@@ -79,6 +79,15 @@ class Binder:
             return key
         return key[0], path[-1]
 
+    def take_grpc(self, name: Name) -> None:
+        """From now on gRPC requests have a route, too."""
+        if name.grpc:
+            return
+        name.grpc = True
+        if name.kept and name.binding is not None and not is_waiting(name):
+            self._act(name, name.binding)
+            self.on_names_changed(name, True)
+
     def _room(self) -> bool:
         if self.names.refused_count >= self._limits.refused:
             oldest = next((name for name in self.names.refused if not name.waiters), None)
@@ -202,7 +211,7 @@ def gist(state: State) -> object:
     """As much of a state as a binding depends on."""
     match state:
         case Known(Bound() as addr):
-            return has_endpoint(addr)
+            return has_endpoint(addr), addr.protocol
         case Known():
             return Neg
         case _:

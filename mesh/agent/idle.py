@@ -59,7 +59,7 @@ class Idle:
             return
         now = self.clock()
         for name in list(self.binder.names):
-            stats = {envoy_names.stat_name(envoy_names.cluster_name(id)) for id in name.clusters}
+            stats = {envoy_names.stat_name(cluster) for cluster in name.targets}
             if stats & busy:
                 name.used = now
             elif now - max(name.used, name.asked) >= self.idle_seconds and not name.waiters and name.published:

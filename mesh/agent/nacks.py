@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from mesh.agent.binder import Binder
 from mesh.agent.names import Name
-from mesh.envoy.names import cluster_name, scope_resource
+from mesh.envoy.names import scope_resource
 from mesh.naming.show import show_prefix, show_tree
 from mesh.naming.trace import Step
 from mesh.xds.events import Nack
@@ -53,7 +53,7 @@ class Nacks:
 
     def _needing(self, resource: str) -> Iterable[Name]:
         for name in self._binder.names:
-            owned = {scope_resource(name.router, name.key), *(cluster_name(id) for id in name.clusters)}
+            owned = {scope_resource(name.router, name.key), *name.targets}
             if resource in owned:
                 yield name
 

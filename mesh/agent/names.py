@@ -27,6 +27,10 @@ class Name:
     hurried: frozenset[Path] = frozenset()
     """Alternates asked for ahead of need, because the first choice is slow to answer."""
     clusters: frozenset[Path] = frozenset()
+    """The bound names it leads to; `targets` are the clusters that Envoy has for them."""
+    targets: frozenset[str] = frozenset()
+    grpc: bool = False
+    """It was asked for with gRPC."""
     published: bool = False
     kept: bool = False
     """It exists, so the disk remembers it."""

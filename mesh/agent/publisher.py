@@ -8,7 +8,7 @@ cluster and its endpoints are put before the scope that leads to them, and a clu
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from google.protobuf.message import Message
 
@@ -32,19 +32,33 @@ class Publisher:
         self._state = state
         self._clock = clock
         self._linger_seconds = linger_seconds
-        self._users: dict[Path, int] = {}
-        self._unused_since: dict[Path, float] = {}
-        self._protocols: dict[Path, Protocol | None] = {}
+        self._users: dict[str, int] = {}
+        self._unused_since: dict[str, float] = {}
+        self._ids: dict[str, Path] = {}
+        self._spoken: dict[str, Protocol] = {}
         self._complained: dict[Path, str] = {}
 
     def publish(self, name: Name, tree: BoundTree, ids: frozenset[Path]) -> None:
-        scope = routes.scope(name.router, name.key, tree)
-        self._replace(name, ids, self._scope(name, scope))
+        """gRPC needs HTTP/2. Where endpoints don't say what they speak, gRPC has a cluster of its own, and only for a
+        name that gRPC was asked of: most never are, and each cluster is memory in Envoy."""
+        said = {id: _protocol(self._known(id)) for id in ids}
+
+        def grpc(id: Path) -> str:
+            return names.cluster_name(id) if said[id] else names.grpc_cluster_name(id)
+
+        takes_grpc = name.grpc or all(said.values())
+        scope = routes.scope(name.router, name.key, tree, grpc=grpc if takes_grpc else None)
+        targets = {names.cluster_name(id): id for id in ids}
+        if takes_grpc:
+            targets |= {grpc(id): id for id in ids}
+        self._replace(name, targets, self._scope(name, scope))
+        name.clusters = ids
 
     def refuse(self, name: Name, refusal: Refusal) -> None:
         """The name exists and has nothing to offer: Envoy says so itself, without asking the brain per request."""
         scope = routes.direct(name.router, name.key, refusal.status, refusal.body, refusal.err)
-        self._replace(name, frozenset(), self._scope(name, scope))
+        self._replace(name, {}, self._scope(name, scope))
+        name.clusters = frozenset()
 
     @staticmethod
     def _scope(name: Name, message: Message) -> Resource:
@@ -55,39 +69,46 @@ class Publisher:
             self._ads.apply(put=(), remove=[(SCOPE, names.scope_resource(name.router, name.key))])
             name.published = False
         self._count(name, frozenset())
+        name.clusters = frozenset()
 
-    def _replace(self, name: Name, ids: frozenset[Path], scope: Resource) -> None:
-        fresh = [pair for id in sorted(ids - name.clusters) if id not in self._users for pair in self._cluster(id)]
+    def _replace(self, name: Name, targets: Mapping[str, Path], scope: Resource) -> None:
+        fresh: list[tuple[str, Resource]] = []
+        for cluster, id in targets.items():
+            if cluster not in self._users:
+                self._ids[cluster] = id
+                fresh += self._cluster(cluster)
         self._ads.apply(put=[*fresh, (SCOPE, scope)], remove=())
         name.published = True
-        self._count(name, ids)
+        self._count(name, frozenset(targets))
 
-    def _count(self, name: Name, ids: frozenset[Path]) -> None:
-        for id in ids - name.clusters:
-            self._users[id] = self._users.get(id, 0) + 1
-            self._unused_since.pop(id, None)
-        for id in name.clusters - ids:
-            self._users[id] -= 1
-            if not self._users[id]:
-                self._unused_since[id] = self._clock()
-        name.clusters = ids
+    def _count(self, name: Name, targets: frozenset[str]) -> None:
+        for cluster in targets - name.targets:
+            self._users[cluster] = self._users.get(cluster, 0) + 1
+            self._unused_since.pop(cluster, None)
+        for cluster in name.targets - targets:
+            self._users[cluster] -= 1
+            if not self._users[cluster]:
+                self._unused_since[cluster] = self._clock()
+        name.targets = targets
 
-    def _cluster(self, id: Path) -> Iterable[tuple[str, Resource]]:
+    def _cluster(self, cluster: str) -> Iterable[tuple[str, Resource]]:
         """The endpoints; the cluster too if it is new, or if what they speak is."""
-        known, cluster = self._known(id), names.cluster_name(id)
-        protocol = _protocol(known)
-        if id not in self._protocols or self._protocols[id] is not protocol:
-            self._protocols[id] = protocol
-            yield CLUSTER, resource(cluster, clusters.cluster(id, protocol))
-        yield ENDPOINTS, resource(cluster, self._assignment(id, known))
+        id = self._ids[cluster]
+        known = self._known(id)
+        unsaid = Protocol.HTTP1 if cluster == names.cluster_name(id) else Protocol.GRPC
+        protocol = _protocol(known) or unsaid
+        if self._spoken.get(cluster) is not protocol:
+            self._spoken[cluster] = protocol
+            yield CLUSTER, resource(cluster, clusters.cluster(id, protocol, cluster))
+        yield ENDPOINTS, resource(cluster, self._assignment(cluster, id, known))
 
-    def _assignment(self, id: Path, known: tuple[Endpoint, ...]) -> Message:
+    def _assignment(self, cluster: str, id: Path, known: tuple[Endpoint, ...]) -> Message:
         complaint = "; ".join(each.reason for each in endpoints.invalid(known))
         if complaint != self._complained.get(id, ""):
             self._complained[id] = complaint
             if complaint:
                 logger.error("endpoints left out", extra={"fields": {"name": id.show(), "why": complaint}})
-        message: Message = endpoints.assignment(id, known)
+        message: Message = endpoints.assignment(id, known, cluster)
         return message
 
     def _known(self, id: Path) -> tuple[Endpoint, ...]:
@@ -96,32 +117,30 @@ class Publisher:
 
     def changed(self, id: Path, state: State) -> None:
         """An observation changed. A name that is gone keeps its endpoints until no route leads to it."""
-        if id in self._users and isinstance(state, Known) and isinstance(state.addr, Bound):
-            self._ads.apply(put=self._cluster(id), remove=())
+        if isinstance(state, Known) and isinstance(state.addr, Bound):
+            used = [each for each in (names.cluster_name(id), names.grpc_cluster_name(id)) if each in self._users]
+            self._ads.apply(put=[pair for cluster in used for pair in self._cluster(cluster)], remove=())
 
     def sweep(self) -> float | None:
         """Removes clusters unused for the linger time; the seconds until there is something to remove again."""
         now = self._clock()
-        for id, since in list(self._unused_since.items()):
+        for cluster, since in list(self._unused_since.items()):
             if now - since < self._linger_seconds:
                 return self._linger_seconds - (now - since)
-            self._forget(id)
+            self._forget(cluster)
         return None
 
-    def _forget(self, id: Path) -> None:
-        cluster = names.cluster_name(id)
+    def _forget(self, cluster: str) -> None:
         self._ads.apply(put=(), remove=[(CLUSTER, cluster), (ENDPOINTS, cluster)])
-        del self._users[id]
-        del self._unused_since[id]
-        self._protocols.pop(id, None)
-        self._complained.pop(id, None)
+        del self._users[cluster]
+        del self._unused_since[cluster]
+        self._spoken.pop(cluster, None)
+        self._complained.pop(self._ids.pop(cluster), None)
 
     @property
-    def clusters(self) -> Iterable[Path]:
+    def clusters(self) -> Iterable[str]:
         return self._users.keys()
 
 
-def _protocol(known: Iterable[Endpoint]) -> Protocol | None:
-    """What all endpoints say they speak; None where they don't say, or don't agree."""
-    said = {endpoint.protocol for endpoint in known}
-    return said.pop() if len(said) == 1 else None
+def _protocol(known: tuple[Endpoint, ...]) -> Protocol | None:
+    return Bound(known).protocol

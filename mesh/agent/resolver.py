@@ -61,14 +61,17 @@ class Resolver:
                 return refusal.unidentified(reason)
             case Identified(key, path):
                 spelled = self._binder.spelling(key, path)
-                return await self._bind(spelled, path) or (None if spelled == key else spelled[1])
+                grpc = headers.get("content-type", "").startswith("application/grpc")
+                return await self._bind(spelled, path, grpc) or (None if spelled == key else spelled[1])
 
-    async def _bind(self, key: Key, path: Path) -> Refusal | None:
+    async def _bind(self, key: Key, path: Path, grpc: bool) -> Refusal | None:
         name = self._binder.ask(key, path)
         if name is None:
             return refusal.unavailable(
                 "too many names are in use or asked for at once (names.limit, names.negative_limit)", key[1]
             )
+        if grpc:
+            self._binder.take_grpc(name)
         try:
             async with asyncio.timeout(self._patience_seconds):
                 await self._settled(name)

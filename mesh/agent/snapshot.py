@@ -25,7 +25,7 @@ class Snapshot:
         self._file = SnapshotFile(file)
         self._retry_seconds = retry_seconds
         self._observations: dict[Path, Known | None] = {}
-        self._names: dict[Key, bool] = {}
+        self._names: dict[Key, bool | None] = {}
         self._changed = asyncio.Event()
         self._failing = False
         self.written_at: float | None = None
@@ -36,7 +36,7 @@ class Snapshot:
             return self._file.read(now)
         except Unwritable as error:
             self._fails(error)
-            return Restored({}, ())
+            return Restored({}, {})
 
     def observed(self, path: Path, state: State | None) -> None:
         """`state` None: nobody wants it any more. What we don't know is no reason to forget what we knew."""
@@ -44,8 +44,8 @@ class Snapshot:
             self._observations[path] = state
             self._changed.set()
 
-    def named(self, key: Key, *, kept: bool) -> None:
-        self._names[key] = kept
+    def named(self, key: Key, *, kept: bool, grpc: bool = False) -> None:
+        self._names[key] = grpc if kept else None
         self._changed.set()
 
     async def keep(self) -> None:
@@ -81,7 +81,7 @@ class Snapshot:
             self._fails(error)
         self._file.close()
 
-    def _take(self) -> tuple[dict[Path, Known | None], dict[Key, bool]]:
+    def _take(self) -> tuple[dict[Path, Known | None], dict[Key, bool | None]]:
         self._changed.clear()
         taken = self._observations, self._names
         self._observations, self._names = {}, {}

@@ -20,13 +20,13 @@ from mesh.agent.names import Key
 
 logger = logging.getLogger("tieline.snapshot")
 
-VERSION = 1
+VERSION = 2
 HELD = "restored from disk, not confirmed yet"
 _SCHEMA = f"""
 pragma journal_mode = wal;
 pragma synchronous = normal;
 create table if not exists observation (path text primary key, addr text not null, since real not null) without rowid;
-create table if not exists name (router text, key text, primary key (router, key)) without rowid;
+create table if not exists name (router text, key text, grpc integer not null, primary key (router, key)) without rowid;
 pragma user_version = {VERSION};
 """
 # What is wrong is the place, not the content.
@@ -48,7 +48,8 @@ class Unwritable(Exception):
 @dataclass(frozen=True, slots=True)
 class Restored:
     observations: dict[Path, Known]
-    names: tuple[Key, ...]
+    names: dict[Key, bool]
+    """Whether gRPC was asked of it."""
 
 
 class SnapshotFile:
@@ -67,9 +68,9 @@ class SnapshotFile:
             if _is_place(error):
                 raise Unwritable(str(error)) from error
             self._set_aside(error)
-            return Restored({}, ())
+            return Restored({}, {})
 
-    def write(self, observations: Mapping[Path, Known | None], names: Mapping[Key, bool]) -> None:
+    def write(self, observations: Mapping[Path, Known | None], names: Mapping[Key, bool | None]) -> None:
         """All of it or nothing. Raises Unwritable."""
         try:
             with self._writing, self._open() as database:
@@ -98,7 +99,8 @@ class SnapshotFile:
     def _read(database: sqlite3.Connection, now: float) -> Restored:
         rows = database.execute("select path, addr, since from observation")
         observations = {Path.parse(path): Known(decode(addr), since, now, HELD) for path, addr, since in rows}
-        return Restored(observations, tuple(database.execute("select router, key from name order by 1, 2")))
+        names = database.execute("select router, key, grpc from name order by 1, 2")
+        return Restored(observations, {(router, key): bool(grpc) for router, key, grpc in names})
 
     def _set_aside(self, error: Exception) -> None:
         aside = self.file.with_suffix(".unreadable")
@@ -119,7 +121,7 @@ def _is_place(error: Exception) -> bool:
 
 
 def _statements(
-    observations: Mapping[Path, Known | None], names: Mapping[Key, bool]
+    observations: Mapping[Path, Known | None], names: Mapping[Key, bool | None]
 ) -> Iterable[tuple[str, list[tuple[object, ...]]]]:
     known = [(path.show(), encode(state.addr), state.since) for path, state in observations.items() if state]
     yield "insert or replace into observation values (?, ?, ?)", [*known]
@@ -127,8 +129,9 @@ def _statements(
         "delete from observation where path = ?",
         [(path.show(),) for path, state in observations.items() if not state],
     )
-    yield "insert or replace into name values (?, ?)", [key for key, kept in names.items() if kept]
-    yield "delete from name where router = ? and key = ?", [key for key, kept in names.items() if not kept]
+    kept = [(*key, int(grpc)) for key, grpc in names.items() if grpc is not None]
+    yield "insert or replace into name values (?, ?, ?)", [*kept]
+    yield "delete from name where router = ? and key = ?", [key for key, grpc in names.items() if grpc is None]
 
 
 def encode(addr: Addr) -> str:

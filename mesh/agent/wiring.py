@@ -79,7 +79,7 @@ class Brain:
             clock=time.monotonic,
         )
         binder.on_wanted = self.snapshot.observed
-        binder.on_names_changed = lambda name, kept: self.snapshot.named(name.id, kept=kept)
+        binder.on_names_changed = lambda name, kept: self.snapshot.named(name.id, kept=kept, grpc=name.grpc)
         return binder
 
     def _on_event(self, event: Event) -> None:
@@ -102,15 +102,17 @@ class Brain:
             if key is not None and key[1] != NOBODY:
                 self._remember(key, adopted=True)
 
-    def _remember(self, key: Key, *, adopted: bool = False, kept: bool = False) -> None:
+    def _remember(self, key: Key, *, adopted: bool = False, kept: bool = False, grpc: bool = False) -> None:
         router = self.routers.get(key[0])
         identified = router.identify({":authority": key[1]}) if router else None
         if isinstance(identified, Identified):
-            self.binder.ask(key, identified.path, adopted=adopted, kept=kept)
+            name = self.binder.ask(key, identified.path, adopted=adopted, kept=kept)
+            if grpc and name is not None:
+                self.binder.take_grpc(name)
 
-    def restore(self, names: Iterable[Key]) -> None:
-        for key in names:
-            self._remember(key, kept=True)
+    def restore(self, names: Mapping[Key, bool]) -> None:
+        for key, grpc in names.items():
+            self._remember(key, kept=True, grpc=grpc)
 
     def publish_listeners(self) -> None:
         put = [(CLUSTER, resource(EMPTY_CLUSTER_NAME, empty_cluster()))]

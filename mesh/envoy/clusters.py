@@ -36,8 +36,9 @@ BUFFER_BYTES = 256 * 1024
 MAX_CONCURRENT = 4096
 
 
-def cluster(id: Path, protocol: Protocol | None) -> Cluster:
-    name = cluster_name(id)
+def cluster(id: Path, protocol: Protocol | None, name: str | None = None) -> Cluster:
+    """`name`: another than the id's own. `protocol` None: upstream as downstream, HTTP/2 callers reach HTTP/2 only."""
+    name = name or cluster_name(id)
     message = Cluster()
     message.CopyFrom(_template(protocol))
     message.name = message.eds_cluster_config.service_name = name

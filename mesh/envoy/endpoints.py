@@ -59,7 +59,7 @@ def defect(endpoint: Endpoint) -> str | None:
     return None
 
 
-def assignment(id: Path, endpoints: Iterable[Endpoint]) -> ClusterLoadAssignment:
+def assignment(id: Path, endpoints: Iterable[Endpoint], name: str | None = None) -> ClusterLoadAssignment:
     """The same bytes for the same endpoints in any order. Invalid ones and those of weight 0 are left out."""
     unique = {endpoint.key: endpoint for endpoint in endpoints if endpoint.weight != 0 and defect(endpoint) is None}
     served = [unique[key] for key in sorted(unique)]
@@ -70,7 +70,7 @@ def assignment(id: Path, endpoints: Iterable[Endpoint]) -> ClusterLoadAssignment
     localities = [
         LocalityLbEndpoints(locality=Locality(zone=text(zone)), lb_endpoints=zones[zone]) for zone in sorted(zones)
     ]
-    return ClusterLoadAssignment(cluster_name=cluster_name(id), endpoints=localities)
+    return ClusterLoadAssignment(cluster_name=name or cluster_name(id), endpoints=localities)
 
 
 def integer_weights(weights: list[float]) -> list[int]:

@@ -50,7 +50,7 @@ ROUTER_METADATA = "x-tieline-router"
 """Tells the resolver, in the call's metadata, which router asks."""
 
 # What a bound request may show to the resolver, and no more: bodies, cookies and tokens stay in Envoy.
-FORWARDED_HEADERS = (":authority", ":method", ":path", "l5d-dtab")
+FORWARDED_HEADERS = (":authority", ":method", ":path", "content-type", "l5d-dtab")
 
 
 @dataclass(frozen=True, slots=True)

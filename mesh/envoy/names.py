@@ -1,6 +1,7 @@
 """What our resources are called in Envoy, and back.
 
-cluster   the bound path, shown: /#/consul/dc1/users
+cluster   the bound path, shown: /#/consul/dc1/users; for gRPC to endpoints that don't say what they speak, the same
+          with +grpc, which is in no path
 scope     xdstp://tieline/envoy.config.route.v3.ScopedRouteConfiguration/<router>/<key>, both percent-encoded.
           One collection per router: in a wildcard subscription, which all listeners share, two routers with one
           key would refuse each other.
@@ -18,6 +19,10 @@ _SCOPES = "xdstp://tieline/envoy.config.route.v3.ScopedRouteConfiguration/"
 
 def cluster_name(id: Path) -> str:  # a bound name's `id`, as in mesh.naming
     return id.show()
+
+
+def grpc_cluster_name(id: Path) -> str:
+    return f"{id.show()}+grpc"
 
 
 def stat_name(cluster: str) -> str:

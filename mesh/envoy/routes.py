@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from fractions import Fraction
@@ -18,6 +19,7 @@ from envoy.config.core.v3.base_pb2 import DataSource, HeaderValue, HeaderValueOp
 from envoy.config.route.v3.route_components_pb2 import (
     DirectResponseAction,
     FilterConfig,
+    HeaderMatcher,
     RetryPolicy,
     Route,
     RouteAction,
@@ -28,9 +30,11 @@ from envoy.config.route.v3.route_components_pb2 import (
 from envoy.config.route.v3.route_pb2 import RouteConfiguration
 from envoy.config.route.v3.scoped_route_pb2 import ScopedRouteConfiguration
 from envoy.extensions.retry.host.previous_hosts.v3.previous_hosts_pb2 import PreviousHostsPredicate
+from envoy.type.matcher.v3.string_pb2 import StringMatcher
 from google.protobuf.any_pb2 import Any as PackedAny
 from google.protobuf.wrappers_pb2 import UInt32Value
 
+from discovery.path import Path
 from mesh.envoy.clusters import EMPTY_CLUSTER_NAME
 from mesh.envoy.names import cluster_name, scope_resource
 from mesh.envoy.packing import duration, packed, text
@@ -56,13 +60,32 @@ class Timeouts:
     request: timedelta = timedelta(seconds=15)
 
 
-def scope(router: str, key: str, tree: BoundTree, timeouts: Timeouts | None = None) -> ScopedRouteConfiguration:
-    shares = integer_shares(_shares(tree))
-    bounded = Route(match=RouteMatch(prefix="/"), route=_action(timeouts or Timeouts(), shares))
+def scope(
+    router: str,
+    key: str,
+    tree: BoundTree,
+    timeouts: Timeouts | None = None,
+    grpc: Callable[[Path], str] | None = cluster_name,
+) -> ScopedRouteConfiguration:
+    """`grpc`: the cluster a bound name's gRPC requests go to. None: they have no route, so the brain is asked."""
+    action = _action(timeouts or Timeouts(), integer_shares(_shares(tree, cluster_name)))
+    if grpc is None:
+        return _scope(router, key, [Route(match=RouteMatch(prefix="/", headers=[_not_grpc()]), route=action)])
     # A gRPC caller says its deadline itself, in grpc-timeout; a stream that has none is not cut. WebSockets need no
     # route of their own: the timeout begins with the end of the request, which they do not have.
-    grpc = Route(match=RouteMatch(prefix="/", grpc=RouteMatch.GrpcRouteMatchOptions()), route=_action(None, shares))
-    return _scope(router, key, [grpc, bounded])
+    streams = _action(None, integer_shares(_shares(tree, grpc)))
+    match = RouteMatch(prefix="/", grpc=RouteMatch.GrpcRouteMatchOptions())
+    return _scope(router, key, [Route(match=match, route=streams), Route(match=RouteMatch(prefix="/"), route=action)])
+
+
+@cache
+def _not_grpc() -> HeaderMatcher:
+    return HeaderMatcher(
+        name="content-type",
+        string_match=StringMatcher(prefix="application/grpc"),
+        invert_match=True,
+        treat_missing_header_as_empty=True,
+    )
 
 
 def direct(router: str, key: str, status: int, body: str, l5d_err: str) -> ScopedRouteConfiguration:
@@ -93,19 +116,19 @@ def integer_shares(shares: dict[str, Fraction]) -> dict[str, int]:
     return whole
 
 
-def _shares(tree: BoundTree) -> dict[str, Fraction]:
+def _shares(tree: BoundTree, name: Callable[[Path], str]) -> dict[str, Fraction]:
     """Each cluster's share of the requests, together 1. What has nothing behind it goes to the empty cluster."""
     match tree:
         case Leaf(value=bound):
-            return {cluster_name(bound.id): Fraction(1)}
+            return {name(bound.id): Fraction(1)}
         case Union(branches=branches):
             # repr, because 0.1 is meant as a tenth and not as the nearest binary fraction.
             weights = [Fraction(repr(float(branch.weight))) for branch in branches]
             total = sum(weights)
             shares: defaultdict[str, Fraction] = defaultdict(Fraction)
             for branch, weight in zip(branches, weights, strict=True):
-                for name, share in _shares(branch.tree).items() if weight else ():
-                    shares[name] += share * weight / total
+                for cluster, share in _shares(branch.tree, name).items() if weight else ():
+                    shares[cluster] += share * weight / total
             return dict(shares) or {EMPTY_CLUSTER_NAME: Fraction(1)}
         case Empty() | Neg() | Fail():
             return {EMPTY_CLUSTER_NAME: Fraction(1)}

@@ -58,7 +58,7 @@ async def test_what_was_known_comes_back_held_and_with_its_age(tmp_path: File) -
         snapshot.named(("http", "users"), kept=True)
         await _written(snapshot)
     restored = loaded(tmp_path / "s.sqlite")
-    assert restored.names == (("http", "users"),)
+    assert restored.names == {("http", "users"): False}
     assert restored.observations[USERS].addr == addr
     assert restored.observations[USERS].since == 7.0
     assert restored.observations[USERS].held
@@ -69,7 +69,7 @@ async def test_what_changed_just_before_the_end_is_written(tmp_path: File) -> No
     async with keeping(tmp_path / "s.sqlite") as snapshot:
         snapshot.observed(USERS, Known(at(80), 1.0, 1.0))
         snapshot.named(("http", "users"), kept=True)
-    assert loaded(tmp_path / "s.sqlite").names == (("http", "users"),)
+    assert loaded(tmp_path / "s.sqlite").names == {("http", "users"): False}
 
 
 async def test_what_we_do_not_know_is_no_reason_to_forget_what_we_knew(tmp_path: File) -> None:
@@ -86,7 +86,7 @@ async def test_what_nobody_wants_any_more_is_forgotten(tmp_path: File) -> None:
         await _written(snapshot)
         snapshot.observed(USERS, None)
         snapshot.named(("http", "users"), kept=False)
-    assert loaded(tmp_path / "s.sqlite") == Restored({}, ())
+    assert loaded(tmp_path / "s.sqlite") == Restored({}, {})
 
 
 async def test_what_is_cancelled_in_the_middle_of_a_write_loses_nothing(tmp_path: File) -> None:
@@ -181,14 +181,14 @@ async def test_an_unreadable_file_is_set_aside_and_a_new_one_begun(
         snapshot.named(("http", "users"), kept=True)
     assert (tmp_path / "s.unreadable").exists()
     assert len(caplog.records) == 1
-    assert loaded(file).names == (("http", "users"),)
+    assert loaded(file).names == {("http", "users"): False}
 
 
 async def test_an_empty_file_is_a_new_one(tmp_path: File) -> None:
     (tmp_path / "s.sqlite").touch()
     async with keeping(tmp_path / "s.sqlite") as snapshot:
         snapshot.named(("http", "users"), kept=True)
-    assert loaded(tmp_path / "s.sqlite").names == (("http", "users"),)
+    assert loaded(tmp_path / "s.sqlite").names == {("http", "users"): False}
 
 
 WRITER = """
@@ -287,7 +287,7 @@ async def test_a_disk_that_was_full_at_the_start_is_written_to_when_there_is_roo
         await asyncio.sleep(0.05)
         filler.unlink()
         await _written(snapshot)
-    assert loaded(tiny_disk / "s.sqlite").names == (("http", "users"),)
+    assert loaded(tiny_disk / "s.sqlite").names == {("http", "users"): False}
 
 
 def _a_full_disk(tiny_disk: File) -> None:
