@@ -25,17 +25,17 @@ COVERED_ELSEWHERE = {
     "tests/discovery/consul/test_source.py": ["discovery/consul/api.py"],
     "tests/discovery/files/test_source.py": [f"discovery/files/{name}.py" for name in ("changes", "config", "reading")],
     "tests/mesh/agent/test_http.py": [
-        *("mesh/admin/metrics.py", "mesh/admin/server.py"),
-        *(f"mesh/agent/{name}.py" for name in ("explainer", "facts", "publisher", "refusal", "resolver", "routers")),
+        "mesh/admin/metrics.py",
+        *(f"mesh/agent/{name}.py" for name in ("explainer", "facts", "publisher", "resolver")),
         "mesh/envoy/replies.py",
     ],
+    "tests/mesh/agent/test_snapshot.py": ["mesh/agent/snapshot_file.py"],
     "tests/mesh/agent/test_supervisor.py": [
-        *(f"mesh/agent/{name}.py" for name in ("adoption", "brain", "brain_process", "child", "envoy_admin", "plan")),
-        *(f"mesh/agent/{name}.py" for name in ("envoy_process", "snapshot", "log")),
+        *(f"mesh/agent/{name}.py" for name in ("adoption", "brain", "brain_process", "child", "plan")),
+        *(f"mesh/agent/{name}.py" for name in ("envoy_process", "log", "wiring")),
         "mesh/envoy/binary.py",
     ],
-    "tests/mesh/agent/test_names_in_use.py": ["mesh/agent/idle.py", "mesh/agent/names.py"],
-    "tests/mesh/agent/test_bad_input.py": ["mesh/agent/nacks.py"],
+    "tests/mesh/agent/test_names_in_use.py": ["mesh/agent/names.py"],
     "tests/test_docs.py": ["mesh/agent/notify.py"],
     "tests/mesh/cli": [
         *(f"mesh/cli/{name}.py" for name in ("answer", "dtab", "ending", "offline", "options", "printing")),

@@ -50,7 +50,7 @@ def local_replies() -> LocalReplyConfig:
             _mapper(_flags(*_UNREACHABLE), f"no endpoint of {name} could be reached"),
             _mapper(_flags(*_TOO_SLOW), f"{name} did not answer in time"),
             _mapper(_flags(*_BROKEN), f"the endpoint of {name} broke off"),
-            _mapper(_code_details("route_not_found"), "no route: %RESPONSE_CODE_DETAILS%"),
+            _mapper(_code_details("absolute_path_rejected"), "not a request for a path"),
             # Before there is a name: no Host header, malformed HTTP.
             _mapper(_status(400), "bad request: %RESPONSE_CODE_DETAILS%"),
         ]
