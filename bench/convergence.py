@@ -47,9 +47,11 @@ class Consul:
         self.dtab = "/svc => /#/source/dc1"
 
     async def put(self, name: str, ports: list[int]) -> None:
+        """Each instance on a host of its own, as in a fleet. Consul wakes those who wait for anything on a host."""
         for index, port in enumerate(ports):
-            entry = {"Name": name, "ID": f"{name}-{index}", "Address": "127.0.0.1", "Port": port}
-            async with self._session.put(f"{self._url}/v1/agent/service/register", json=entry) as response:
+            service = {"ID": f"{name}-{index}", "Service": name, "Port": port}
+            entry = {"Node": f"host-{name}-{index}", "Address": "127.0.0.1", "Service": service}
+            async with self._session.put(f"{self._url}/v1/catalog/register", json=entry) as response:
                 response.raise_for_status()
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -28,6 +29,7 @@ from discovery.source import Misconfigured, Source, SourceError, Unavailable
 logger = logging.getLogger("tieline.observing")
 
 _JITTER = 0.1
+_GRID_SECONDS = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +181,9 @@ class Observation:
         resync = self._scope.settings.resync
         if resync:
             delay = resync * self._scope.rng.uniform(least, most)
-            self._resync_timer = self._scope.loop.call_later(delay, self._resync)
+            # On a grid, so that an idle process wakes for several names at once.
+            due = math.ceil((self._scope.loop.time() + delay) / _GRID_SECONDS) * _GRID_SECONDS
+            self._resync_timer = self._scope.loop.call_at(due, self._resync)
 
     def _resync(self) -> None:
         self._schedule_resync()

@@ -54,13 +54,14 @@ def _looking(folder: FilePath, why: str) -> Changes:
 class Looking:
     """A file counts as changed when it differs from before and has then been the same for one look."""
 
-    def __init__(self, folder: FilePath) -> None:
+    def __init__(self, folder: FilePath, look_seconds: float = LOOK_SECONDS) -> None:
         self._folder = folder
+        self._look_seconds = look_seconds
         self._loop = asyncio.get_running_loop()
         self._watchers: dict[str, set[asyncio.Event]] = {}
         self._stamps: dict[str, _Stamp] = {}
         self._writing: set[str] = set()
-        self._timer = self._loop.call_later(LOOK_SECONDS, self._look)
+        self._timer = self._loop.call_later(self._look_seconds, self._look)
 
     def close(self) -> None:
         self._timer.cancel()
@@ -88,7 +89,7 @@ class Looking:
         return False
 
     def _look(self) -> None:
-        self._timer = self._loop.call_later(LOOK_SECONDS, self._look)
+        self._timer = self._loop.call_later(self._look_seconds, self._look)
         for name, watchers in self._watchers.items():
             stamp = self._stamp(name)
             if stamp != self._stamps[name]:

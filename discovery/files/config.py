@@ -12,7 +12,7 @@ from pydantic import AfterValidator, Field, ValidationInfo
 from discovery.dns.resolver import Resolver
 from discovery.files.changes import changes
 from discovery.files.source import FilesSource
-from discovery.settings import SourceConfig
+from discovery.settings import Duration, SourceConfig
 
 
 def _place(folder: pathlib.Path, info: ValidationInfo) -> pathlib.Path:
@@ -24,6 +24,8 @@ class FilesConfig(SourceConfig):
     """A folder with one file a name."""
 
     kind: Literal["files"] = "files"
+    resync: Duration = 60.0
+    """inotify tells of every change, and of events it had to drop; this is for what neither has thought of."""
     folder: Annotated[pathlib.Path, AfterValidator(_place), Field(examples=["/etc/tieline/services"])]
     """Where the files are; relative to the configuration file."""
 

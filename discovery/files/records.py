@@ -12,11 +12,13 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from discovery.address import Bound, Endpoint, bound
 from discovery.source import Unavailable
 
 MOST_PORT = 65535
+SMALL_BYTES = 4096
 _WORD = re.compile(r"\*|[^\s*]+")
 _HOST = re.compile(r"(?=.{1,253}\.?$)[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,62})(?:\.[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,62}))*\.?")
 _DOTTED_DIGITS = re.compile(r"[\d.]+", re.ASCII)
@@ -83,6 +85,13 @@ class _Line:
 def parse(file: str, data: bytes) -> tuple[Record, ...]:
     """Raises Unavailable with file, line and column: a file with an error in it lists nothing, not half of it."""
     return tuple(line.record() for line in _lines(file, _decoded(file, data)))
+
+
+@lru_cache(maxsize=32_768)
+def small(file: str, data: bytes) -> tuple[tuple[Record, ...], Bound | None]:
+    """As `parse`, remembered: most readings find what the one before found. Bound, if no host has to be resolved."""
+    records = parse(file, data)
+    return records, listed(records, {}) if all(record.is_address for record in records) else None
 
 
 def is_finished(data: bytes) -> bool:

@@ -9,7 +9,7 @@ from pathlib import Path as FilePath
 from discovery.address import Addr, Neg
 from discovery.files.changes import Changes
 from discovery.files.reading import is_name, names, read
-from discovery.files.records import Record, is_finished, listed, parse
+from discovery.files.records import SMALL_BYTES, Record, is_finished, listed, parse, small
 from discovery.path import Path
 from discovery.source import Misconfigured, Publish, Unavailable
 
@@ -21,7 +21,14 @@ Resolve = Callable[[str], Awaitable[tuple[tuple[str, ...], float]]]
 class FilesSource:
     """`resolve`: without it, files may list IP addresses only."""
 
-    def __init__(self, folder: FilePath, changes: Changes, resolve: Resolve | None = None) -> None:
+    def __init__(
+        self,
+        folder: FilePath,
+        changes: Changes,
+        resolve: Resolve | None = None,
+        shortest_seconds: float = SHORTEST_SECONDS,
+    ) -> None:
+        self._shortest_seconds = shortest_seconds
         self._folder = folder
         self._changes = changes
         self._resolve = resolve
@@ -55,7 +62,9 @@ class FilesSource:
         file = str(self._folder / name)
         if self._changes.is_still_open(name) and not is_finished(data):
             raise Unavailable(f"{file}: the last line has no end and the file's writer has not closed it")
-        records = parse(file, data)
+        records, literal = small(file, data) if len(data) <= SMALL_BYTES else (parse(file, data), None)
+        if literal is not None:
+            return literal, None
         addresses, good_for = await self._addresses(file, records)
         return listed(records, addresses), good_for
 
@@ -70,7 +79,7 @@ class FilesSource:
             if self._resolve is None:
                 raise Misconfigured(f"{file}:{record.line}: an IP address expected, host names are not looked up here")
             addresses[record.host], seconds = await self._resolve(record.host)
-            good_for.append(max(seconds, SHORTEST_SECONDS))
+            good_for.append(max(seconds, self._shortest_seconds))
             if not addresses[record.host]:
                 raise Unavailable(f"{file}:{record.line}: no host {record.host!r}; correct the line or remove it")
         return addresses, min(good_for, default=None)

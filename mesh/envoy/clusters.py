@@ -124,7 +124,7 @@ def _outlier_detection() -> OutlierDetection:
         enforcing_success_rate=never,
         enforcing_local_origin_success_rate=never,
         # Ejection is immediate; the interval says how often Envoy looks whether one may come back, for each cluster.
-        interval=duration(timedelta(seconds=5)),
+        interval=duration(timedelta(seconds=10)),
         base_ejection_time=duration(timedelta(seconds=5)),
         max_ejection_time=duration(timedelta(seconds=60)),
         max_ejection_percent=UInt32Value(value=50),

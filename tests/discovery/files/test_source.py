@@ -38,7 +38,7 @@ def replace(file: pathlib.Path, text: str) -> None:
 async def opened(folder: pathlib.Path, resolve: Resolve | None = None) -> AsyncIterator[FilesSource]:
     watching = changes(folder)
     try:
-        yield FilesSource(folder, watching, resolve)
+        yield FilesSource(folder, watching, resolve, shortest_seconds=0.01)
     finally:
         watching.close()
 
@@ -97,12 +97,8 @@ class TestFilesContract(SourceContract):
 
 
 class TestFilesContractWithoutInotify(TestFilesContract):
-    @pytest.fixture(autouse=True)
-    def _quick(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("discovery.files.changes.LOOK_SECONDS", 0.01)
-
     def changes(self, folder: pathlib.Path) -> Changes:
-        return Looking(folder)
+        return Looking(folder, look_seconds=0.01)
 
 
 @pytest.mark.parametrize("linger", [0.0, 0.01])
@@ -315,10 +311,7 @@ async def test_an_overflow_of_the_queue_has_every_file_read_again(tmp_path: path
         await watch.sees(TWO)
 
 
-async def test_host_names_are_resolved_and_asked_again_when_their_time_is_over(
-    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("discovery.files.source.SHORTEST_SECONDS", 0.01)
+async def test_host_names_are_resolved_and_asked_again_when_their_time_is_over(tmp_path: pathlib.Path) -> None:
     answers: list[tuple[str, ...]] = [("10.0.0.1",), ("10.0.0.1", "10.0.0.2")]
 
     async def resolve(host: str) -> tuple[tuple[str, ...], float]:
