@@ -108,7 +108,10 @@ async def tell(story: Story, stack: AsyncExitStack) -> Agent:
     _write(files / "users", f"127.0.0.1 {second}\n")
     _write(files / "orders", f"127.0.0.1 {orders}\n")
     table = f"/svc => {catalog.root} | /#/files;"
-    settings = {"dtab": table, "sources": [catalog.settings(), {"kind": "files", "folder": str(files)}]}
+    settings: dict[str, object] = {
+        "dtab": table,
+        "sources": [catalog.settings(), {"kind": "files", "folder": str(files)}],
+    }
     running = stack.enter_context(agent(place, settings))
     await running.until_ready()
     story.say(f"The agent and its Envoy serve on {running.url}. The table: [bold]{table}[/]")
