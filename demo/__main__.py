@@ -149,7 +149,7 @@ async def _moves(story: Story, running: Agent, catalog: ConsulCatalog | FolderCa
 
 
 async def _to(seen: Load, who: str) -> bool:
-    return await seen.until_answered_by(f"users, known to {who}", MOVE_SECONDS)
+    return await seen.until_answered_by(f"users, known to {who}", MOVE_SECONDS, times=500)
 
 
 def _explains(story: Story, running: Agent) -> None:

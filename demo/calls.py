@@ -26,16 +26,19 @@ class Load:
             self._latest = answer
             self._changed.set()
 
-    async def until_answered_by(self, prefix: str, seconds: float) -> bool:
-        """Whether, within `seconds`, the answers begin to come from a service of this name."""
+    async def until_answered_by(self, prefix: str, seconds: float, times: int = 1) -> bool:
+        """Whether, within `seconds`, the answers begin to come from a service of this name, and so many times."""
         try:
             async with asyncio.timeout(seconds):
                 while not self._latest.startswith(prefix):
                     self._changed.clear()
                     await self._changed.wait()
+                enough = self.answers[self._latest] + times - 1
+                while self._latest.startswith(prefix) and self.answers[self._latest] < enough:  # noqa: ASYNC110 - a count
+                    await asyncio.sleep(0.01)
         except TimeoutError:
             return False
-        return True
+        return self._latest.startswith(prefix)
 
 
 async def call(url: str, name: str) -> tuple[int, str, str]:
