@@ -41,11 +41,16 @@ class Idle:
             await asyncio.sleep(min(every, max(self.refused_seconds / 2, LEAST_SECONDS)))
             self.drop_refused()
             self.publisher.sweep()
-            if self.clock() - started >= SETTLE_SECONDS and not any(name.adopted for name in self.binder.names):
-                self.ads.settle()
+            if not self.ads.store.settled and self.clock() - started >= SETTLE_SECONDS:
+                self.settle()
             if self.clock() - asked >= every and len(self.binder.names) > self.binder.names.refused_count:
                 asked = self.clock()
                 await self.drop_idle()
+
+    def settle(self) -> None:
+        """Once: from then on, what no name needs is withdrawn."""
+        if not any(name.adopted for name in self.binder.names):
+            self.ads.settle()
 
     def drop_refused(self) -> None:
         """Refused names are remembered for a bounded time after they were last asked for."""

@@ -137,10 +137,6 @@ class Publisher:
         self._spoken.pop(cluster, None)
         self._complained.pop(self._ids.pop(cluster), None)
 
-    @property
-    def clusters(self) -> Iterable[str]:
-        return self._users.keys()
-
 
 def _protocol(known: tuple[Endpoint, ...]) -> Protocol | None:
     return Bound(known).protocol

@@ -119,7 +119,7 @@ class Brain:
         for each in self.config.routers:
             message = listener(Listener(each.name, each.address, each.port, self._resolver_timeout))
             put.append((LISTENER, resource(each.name, message)))
-            # Envoy takes an empty collection for one that has not come yet, and its listener would wait for it.
+            # Its acknowledgement says that this router's scopes have come, also where no name is in use yet.
             nobody = unidentified("the Host header is no host name")
             scope = direct(each.name, NOBODY, nobody.status, nobody.body, nobody.err)
             put.append((SCOPE, resource(scope_resource(each.name, NOBODY), scope)))
