@@ -38,7 +38,7 @@ soak: $(STAMP)  ## the long runs: more steps, more names, more kills
 
 lock: $(STAMP)  ## resolve requirements.lock anew
 	$(BIN)/pip install --quiet uv
-	$(BIN)/uv pip compile pyproject.toml --group dev --universal --no-header --no-annotate --generate-hashes --python-version 3.11 --upgrade -o requirements.lock
+	$(BIN)/uv pip compile pyproject.toml --group dev --extra all --universal --no-header --no-annotate --generate-hashes --python-version 3.11 --upgrade -o requirements.lock
 
 clean:
 	rm -rf $(VENV) .cache

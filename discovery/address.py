@@ -38,10 +38,17 @@ class Endpoint:
     protocol: Protocol | None = None
     identity: str = ""
     metadata: tuple[tuple[str, str], ...] = ()
+    origin: str = ""
+    """What its platform calls it: a Consul service id, a container's name, a task's ARN, a pod."""
 
     @property
     def key(self) -> tuple[str, int]:
         return self.address, self.port
+
+    @property
+    def serves(self) -> bool:
+        """Whether it may get traffic: not unhealthy, not draining, not of weight 0."""
+        return self.weight > 0 and (self.health is Health.UNKNOWN or self.health is Health.HEALTHY)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,17 +15,21 @@ from types import TracebackType
 from typing import Self
 
 from discovery.address import Failed, Known, Pending, State
-from discovery.observing import Observation, Scope, Settings
+from discovery.observing import Observation, Scope, Settings, reread
 from discovery.outage import Outage
 from discovery.path import Path
-from discovery.source import Catalog, Source
+from discovery.retries import Retries
+from discovery.source import Catalog, Freshness, Rereads, Source
 
 RESTORED = "restored from disk, not confirmed yet"
 
 
 @dataclass(frozen=True, slots=True)
 class SourceEntry:
-    """An open source: names of `segments` segments after `root` are asked of it, or of `fewest` to `segments`."""
+    """An open source: names of `segments` segments after `root` are asked of it, or of `fewest` to `segments`.
+
+    `longest`: of a name's beginnings, the longest that the source knows is meant.
+    """
 
     root: Path
     kind: str
@@ -33,6 +37,8 @@ class SourceEntry:
     source: Source
     settings: Settings = field(default_factory=Settings)
     fewest: int | None = None
+    longest: bool = False
+    freshness: Freshness | None = None
 
 
 @dataclass(slots=True)
@@ -68,6 +74,7 @@ class Observatory:
         self._rng = rng or random.Random()  # noqa: S311 - spreads load, guards nothing
         self._group = asyncio.TaskGroup()
         self._scopes: dict[Path, Scope] = {}
+        self._rereading: list[asyncio.Task[None]] = []
         self._wanted: dict[Path, _Wanted] = {}
         self._lingering: dict[Path, float] = {}
         self._sweep_timer: asyncio.TimerHandle | None = None
@@ -76,17 +83,26 @@ class Observatory:
         self._loop = asyncio.get_running_loop()
         await self._group.__aenter__()
         for root, entry in self._entries.items():
-            self._scopes[root] = Scope(
-                source=entry.source,
-                settings=entry.settings,
-                group=self._group,
-                loop=self._loop,
-                clock=self._clock,
-                rng=self._rng,
-                outage=Outage(root.show(), self._loop),
-                changed=self._changed,
-            )
+            self._scopes[root] = self._scope(root, entry)
         return self
+
+    def _scope(self, root: Path, entry: SourceEntry) -> Scope:
+        source, settings = entry.source, entry.settings
+        rereads = isinstance(source, Rereads) and settings.resync > 0
+        scope = Scope(
+            source=source,
+            settings=replace(settings, resync=0.0) if rereads else settings,
+            group=self._group,
+            loop=self._loop,
+            clock=self._clock,
+            rng=self._rng,
+            outage=Outage(root.show(), self._loop),
+            retries=Retries(self._loop),
+            changed=self._changed,
+        )
+        if rereads and isinstance(source, Rereads):
+            self._rereading.append(self._group.create_task(reread(source, scope, settings.resync)))
+        return scope
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -95,6 +111,8 @@ class Observatory:
             self._sweep_timer.cancel()
         for name in list(self._wanted):
             self._forget(name)
+        for task in self._rereading:
+            task.cancel()
         for scope in self._scopes.values():
             scope.outage.close()
         # Not the error of the block: the group would wrap it.

@@ -4,7 +4,8 @@
        └──bind timeout, or Misconfigured──▶ Failed ──answer──▶ Known
 
 A source states facts. Ignorance is stated here: an error never shrinks what is known, a mass loss waits for a second
-full read (`discovery.holding`), and on a timer all is read again and compared, so that a lost event costs seconds.
+full read (`discovery.holding`), an endpoint that flaps is told of once a second (`discovery.damping`), and on a timer
+all is read again and compared, so that a lost event costs seconds.
 
 Reading again means a new `observe`. The older one is let go of once the new one has published or failed, so there is no
 gap. Thus an observation has at most two attempts: `_current`, whose word counts, and `_next`, which is to replace it.
@@ -21,10 +22,12 @@ from dataclasses import dataclass, field, replace
 
 from discovery.address import Addr, Bound, Failed, Known, Neg, Pending, State
 from discovery.backoff import Backoff
+from discovery.damping import Damping
 from discovery.holding import is_mass_loss, loss, merged
 from discovery.outage import Outage
 from discovery.path import Path
-from discovery.source import Misconfigured, Source, SourceError, Unavailable
+from discovery.retries import Retries
+from discovery.source import Misconfigured, Rereads, Source, SourceError, Unavailable
 
 logger = logging.getLogger("tieline.observing")
 
@@ -34,10 +37,11 @@ _GRID_SECONDS = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Seconds. `resync=0` never reads again, `confirm_after=0` believes every truth at once."""
+    """Seconds. `resync=0`: never read again, `confirm_after=0`: every truth is believed at once, `damping=0`: none."""
 
     resync: float = 30.0
     confirm_after: float = 2.0
+    damping: float = 1.0
     bind_timeout: float = 2.0
     backoff: Backoff = field(default_factory=Backoff)
 
@@ -53,6 +57,7 @@ class Scope:
     clock: Callable[[], float]
     rng: random.Random
     outage: Outage
+    retries: Retries
     changed: Callable[[Path, State], None]
 
 
@@ -72,11 +77,12 @@ class Observation:
         "_bind_timer",
         "_confirm_timer",
         "_current",
+        "_damping",
+        "_damping_timer",
         "_failures",
         "_next",
         "_rest",
         "_resync_timer",
-        "_retry_timer",
         "_scope",
         "_suspected_at",
         "name",
@@ -97,7 +103,8 @@ class Observation:
         self._bind_timer: asyncio.TimerHandle | None = None
         self._confirm_timer: asyncio.TimerHandle | None = None
         self._resync_timer: asyncio.TimerHandle | None = None
-        self._retry_timer: asyncio.TimerHandle | None = None
+        self._damping: Damping | None = None
+        self._damping_timer: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
         settings = self._scope.settings
@@ -109,8 +116,9 @@ class Observation:
 
     def stop(self) -> None:
         self._drop_attempts()
-        for timer in (self._bind_timer, self._confirm_timer, self._resync_timer, self._retry_timer):
+        for timer in (self._bind_timer, self._confirm_timer, self._resync_timer, self._damping_timer):
             _cancel(timer)
+        self._scope.retries.cancel(self._retry)
         self._scope.outage.forget(self.name)
 
     # Attempts
@@ -139,6 +147,7 @@ class Observation:
             self._current, self._next = attempt, None
         attempt.answered = True
         self._scope.outage.recovered(self.name)
+        self._scope.retries.answered()
         self._learn(addr, confirms=self._is_late_enough(attempt))
 
     def _ended(self, attempt: _Attempt, error: Exception | None) -> None:
@@ -147,7 +156,7 @@ class Observation:
         if error is None and not attempt.answered:
             error = Unavailable("the stream ended before its first answer")
         self._drop_attempts()
-        self._retry_after(self._pause(attempt, error))
+        self._scope.retries.later(self._retry, self._pause(attempt, error))
         if error is not None:
             self._fail(error)
 
@@ -166,10 +175,6 @@ class Observation:
             self._failures = 0
         self._failures += 1
         return backoff.delay(self._failures - 1, self._scope.rng)
-
-    def _retry_after(self, seconds: float) -> None:
-        _cancel(self._retry_timer)
-        self._retry_timer = self._scope.loop.call_later(seconds, self._retry)
 
     def _retry(self) -> None:
         if self._current is None:
@@ -217,14 +222,37 @@ class Observation:
         else:
             self._suspect(held, addr)
 
-    def _accept(self, addr: Addr) -> None:
-        self._base = addr
+    def _accept(self, read: Addr) -> None:
+        addr = self._damped(read)
+        self._base = read
         self._trust()
         now = self._scope.clock()
         if isinstance(self.state, Known) and self.state.addr == addr:
             self._set(replace(self.state, confirmed_at=now, held=None))
         else:
             self._set(Known(addr, since=now, confirmed_at=now))
+
+    def _damped(self, read: Addr) -> Addr:
+        """As much of it as may be told now; the rest follows when its time has come."""
+        seconds, now = self._scope.settings.damping, self._scope.loop.time()
+        if not seconds or not isinstance(self.state, Known) or (self._damping is None and read == self.state.addr):
+            return read
+        damping = self._damping = self._damping or Damping(seconds)
+        damping.heard(self._base or read, read, now)
+        addr, due = damping.passed(self.state.addr, read, now)
+        _cancel(self._damping_timer)
+        self._damping_timer = None if due is None else self._scope.loop.call_at(due, self._undamp, read)
+        if due is None and not damping:
+            self._damping = None
+        return addr
+
+    def _undamp(self, read: Addr) -> None:
+        """What was held up is told, unless something else has been read meanwhile."""
+        self._damping_timer = None
+        if read is self._base and isinstance(self.state, Known):
+            addr = self._damped(read)
+            if addr != self.state.addr:
+                self._set(replace(self.state, addr=addr, since=self._scope.clock()))
 
     def _suspect(self, held: Addr, read: Addr) -> None:
         assert isinstance(self.state, Known)
@@ -280,6 +308,17 @@ class Observation:
         except Exception:
             # Neither the source nor the other names are to blame: they go on.
             logger.exception("a change of state was not taken", extra={"fields": {"name": self.name.show()}})
+
+
+async def reread(source: Rereads, scope: Scope, resync: float) -> None:
+    """Keeps the names of a source fresh of which one read tells all: it is read once for all of them."""
+    while True:
+        await asyncio.sleep(resync * scope.rng.uniform(1 - _JITTER, 1 + _JITTER))
+        try:
+            await source.reread(resync)
+        except Exception:
+            # What it observes has been told or has failed by itself; the next turn may go well.
+            logger.exception("a source can't be read again")
 
 
 def _drop(attempt: _Attempt | None) -> None:

@@ -16,9 +16,14 @@ from discovery.settings import SourceConfig
 
 GROUP = "tieline.sources"
 OURS = {
+    "cloudmap": "discovery.cloudmap.config:CloudMapConfig",
     "consul": "discovery.consul.config:ConsulConfig",
     "dns": "discovery.dns.config:DnsConfig",
+    "docker": "discovery.docker.config:DockerConfig",
+    "ecs": "discovery.ecs.config:EcsConfig",
     "files": "discovery.files.config:FilesConfig",
+    "kubernetes": "discovery.kubernetes.config:KubernetesConfig",
+    "marathon": "discovery.marathon.config:MarathonConfig",
     "static": "discovery.static.config:StaticConfig",
 }
 

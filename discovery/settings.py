@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from discovery.path import Path, PathSyntaxError
-from discovery.source import Source
+from discovery.source import Freshness, Hears, Source
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
@@ -59,6 +59,8 @@ class SourceConfig(BaseModel):
 
     segments: ClassVar[int] = 1
     """How many path segments after the prefix name one service; what follows them is the residual."""
+    longest: ClassVar[bool] = False
+    """Names have any number of segments up to `segments`: the longest one that exists wins."""
 
     kind: str
     prefix: Prefix | None = None
@@ -68,6 +70,9 @@ class SourceConfig(BaseModel):
     confirm_after: Duration = 2.0
     """The loss of all or of more than half of a name's endpoints is held until a read this much later confirms it."""
 
+    damping: Duration = 1.0
+    """An endpoint that comes and goes is used again when it has been there for this long."""
+
     @property
     def root(self) -> Path:
         return Path(("#", *(self.prefix or self.kind).split("/")))
@@ -75,6 +80,15 @@ class SourceConfig(BaseModel):
     @property
     def name_segments(self) -> int:
         return self.segments
+
+    @property
+    def fewest_segments(self) -> int:
+        """Less than `name_segments` where the last ones may be left away."""
+        return 1 if self.longest else self.name_segments
+
+    @property
+    def freshness(self) -> Freshness:
+        return Freshness(Hears.POLL, self.resync)
 
     def open(self) -> AbstractAsyncContextManager[Source]:
         raise NotImplementedError

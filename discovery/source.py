@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from enum import Enum
 from typing import Protocol, runtime_checkable
 
 from discovery.address import Addr
@@ -24,6 +26,26 @@ class Misconfigured(SourceError):
 Publish = Callable[[Addr], None]
 
 
+class Hears(Enum):
+    """How a source learns of a change."""
+
+    EVENTS = "events"
+    LONG_POLL = "long poll"
+    POLL = "poll"
+    NOTHING_CHANGES = "nothing changes"
+
+
+@dataclass(frozen=True, slots=True)
+class Freshness:
+    """How fresh a source can be while its platform answers. `seconds`: between polls; of other kinds, 0."""
+
+    hears: Hears
+    seconds: float = 0.0
+
+    def __str__(self) -> str:
+        return f"poll every {self.seconds:g} s" if self.hears is Hears.POLL else self.hears.value
+
+
 class Source(Protocol):
     async def observe(self, name: Path, publish: Publish) -> None:
         """Publish the current truth about `name` first, then every later truth, each one whole.
@@ -41,4 +63,15 @@ class Source(Protocol):
 class Catalog(Protocol):
     async def names(self) -> Iterable[Path]:
         """Every name this source could observe now. Raises as `observe` does."""
+        ...
+
+
+@runtime_checkable
+class Rereads(Protocol):
+    """A source of which one read tells all names, so that it is read again once and not once for every name."""
+
+    async def reread(self, within: float) -> None:
+        """Read all again. Returns when every observed name has been published from that read, or its observations
+        have failed: those of a read that takes longer than `within` seconds fail, too. At once if none is observed.
+        """
         ...

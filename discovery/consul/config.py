@@ -20,7 +20,7 @@ from discovery.consul.slots import Slots
 from discovery.consul.source import ConsulSource
 from discovery.dns.resolver import Resolver
 from discovery.settings import Duration, SourceConfig
-from discovery.source import Misconfigured
+from discovery.source import Freshness, Hears, Misconfigured
 
 CONCURRENT_READS = 32
 _EXAMPLES = "http://127.0.0.1:8500, https://consul.example:8501 or unix:///run/consul.sock"
@@ -112,6 +112,10 @@ class ConsulConfig(SourceConfig):
     @property
     def name_segments(self) -> int:
         return 3 if self.include_tag else 2
+
+    @property
+    def freshness(self) -> Freshness:
+        return Freshness(Hears.LONG_POLL)
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[ConsulSource]:

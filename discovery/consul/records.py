@@ -136,6 +136,7 @@ def _endpoint(instance: Instance, rules: Rules) -> Iterator[Endpoint]:
         host=node["Node"],
         protocol=_PROTOCOLS.get(meta.get("protocol", "").lower()),
         metadata=tuple(sorted(meta.items())),
+        origin=f"{service['ID']} on {node['Node']}",
     )
 
 

@@ -11,6 +11,7 @@ from pydantic import AfterValidator, Field
 from discovery.dns.resolver import Family, Resolver, nameserver
 from discovery.dns.source import DnsSource
 from discovery.settings import Duration, SourceConfig
+from discovery.source import Freshness, Hears
 
 
 def _checked(text: str) -> str:
@@ -34,6 +35,11 @@ class DnsConfig(SourceConfig):
     """A name is asked for no more often, whatever its TTL."""
     longest_ttl: Annotated[Duration, Field(ge=1)] = 300.0
     """No answer is believed for longer, whatever its TTL."""
+
+    @property
+    def freshness(self) -> Freshness:
+        """At the least: a longer TTL is waited for."""
+        return Freshness(Hears.POLL, self.shortest_ttl)
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[DnsSource]:

@@ -13,6 +13,7 @@ from discovery.dns.resolver import Resolver
 from discovery.files.changes import changes
 from discovery.files.source import FilesSource
 from discovery.settings import Duration, SourceConfig
+from discovery.source import Freshness, Hears
 
 
 def _place(folder: pathlib.Path, info: ValidationInfo) -> pathlib.Path:
@@ -28,6 +29,10 @@ class FilesConfig(SourceConfig):
     """inotify tells of every change, and of events it had to drop; this is for what neither has thought of."""
     folder: Annotated[pathlib.Path, AfterValidator(_place), Field(examples=["/etc/tieline/services"])]
     """Where the files are; relative to the configuration file."""
+
+    @property
+    def freshness(self) -> Freshness:
+        return Freshness(Hears.EVENTS)
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[FilesSource]:

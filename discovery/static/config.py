@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Field
 
 from discovery.address import bound
 from discovery.settings import Duration, SourceConfig
+from discovery.source import Freshness, Hears
 from discovery.static.records import endpoint
 from discovery.static.source import StaticSource
 
@@ -32,6 +33,10 @@ class StaticConfig(SourceConfig):
     """They change with the configuration only, so they are not read again."""
     confirm_after: Duration = 0.0
     """What the configuration says is believed at once."""
+
+    @property
+    def freshness(self) -> Freshness:
+        return Freshness(Hears.NOTHING_CHANGES)
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[StaticSource]:

@@ -79,9 +79,20 @@ async def _serve(stack: AsyncExitStack, brain: Brain, pipe: int | None, stop: as
 
 
 async def _open(stack: AsyncExitStack, source: SourceConfig, bind_timeout: float) -> SourceEntry:
-    settings = Settings(resync=source.resync, confirm_after=source.confirm_after, bind_timeout=bind_timeout)
+    settings = Settings(
+        resync=source.resync, confirm_after=source.confirm_after, damping=source.damping, bind_timeout=bind_timeout
+    )
     opened = await stack.enter_async_context(source.open())
-    return SourceEntry(source.root, source.kind, source.name_segments, opened, settings)
+    return SourceEntry(
+        source.root,
+        source.kind,
+        source.name_segments,
+        opened,
+        settings,
+        fewest=source.fewest_segments,
+        longest=source.longest,
+        freshness=source.freshness,
+    )
 
 
 def _inet(bind_timeout: float) -> list[SourceEntry]:

@@ -26,7 +26,7 @@ from mesh.envoy.listeners import listener
 from mesh.envoy.names import parse_scope, scope_resource
 from mesh.envoy.routes import direct
 from mesh.naming.bind import Options
-from mesh.naming.namers import SourceNamer
+from mesh.naming.namers import source_namer
 from mesh.xds.events import Event, Nack
 from mesh.xds.resource import CLUSTER, LISTENER, SCOPE, resource
 from mesh.xds.server import Ads
@@ -71,7 +71,11 @@ class Brain:
         naming, names = self.config.naming, self.config.names
         binder = Binder(
             dtab=self.config.dtab,
-            namers=[SourceNamer(entry.root, entry.segments) for entry in self.entries if entry.root[0] == "#"],
+            namers=[
+                source_namer(entry.root, entry.segments, entry.fewest or entry.segments, longest=entry.longest)
+                for entry in self.entries
+                if entry.root[0] == "#"
+            ],
             options=Options(alternate_on=frozenset(naming.alternate_on), max_depth=naming.max_depth),
             limits=Limits(names.limit, names.negative_limit),
             observatory=self.observatory,

@@ -72,10 +72,13 @@ def _known(file: File | None) -> Mapping[Path, State] | None:
 def _namers(config: Config | None, known: Mapping[Path, State]) -> Sequence[Namer]:
     from discovery import registry
     from mesh.cli.offline import AnySource
-    from mesh.naming.namers import SourceNamer
+    from mesh.naming.namers import source_namer
 
     if config is not None:
-        return [SourceNamer(source.root, source.name_segments) for source in config.sources]
+        return [
+            source_namer(source.root, source.name_segments, source.fewest_segments, longest=source.longest)
+            for source in config.sources
+        ]
     kinds = {name: kind for name, kind in registry.kinds().items() if not isinstance(kind, registry.Broken)}
     return [AnySource(known, {name: kind.segments for name, kind in kinds.items()})]
 

@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from typing import Final, Literal, Protocol
 
 from discovery import address
-from discovery.address import Endpoint, Failed, Health, Known, Pending, State
+from discovery.address import Failed, Known, Pending, State
 from discovery.path import Path
 from mesh.naming import utility
 from mesh.naming.dtab import Dentry, Dtab
@@ -123,12 +123,8 @@ def bind_tree(
 
 
 def has_endpoint(addr: address.Bound) -> bool:
-    """One that may get traffic: not unhealthy, not draining, not weight 0."""
-    return any(_serves(endpoint) for endpoint in addr.endpoints)
-
-
-def _serves(endpoint: Endpoint) -> bool:
-    return endpoint.weight > 0 and (endpoint.health is Health.UNKNOWN or endpoint.health is Health.HEALTHY)
+    """One that may get traffic."""
+    return any(endpoint.serves for endpoint in addr.endpoints)
 
 
 _Done = tuple[Grade, BoundTree | Waiting | Broken]

@@ -14,15 +14,21 @@ from mesh.naming.tree import BoundName, Leaf
 
 @dataclass(frozen=True, slots=True)
 class SourceNamer:
-    """The first `segments` after the prefix name one thing that a source observes; the others are residual."""
+    """The first `segments` after the prefix name one thing that a source observes; the others are residual.
+
+    `fewest`: where the last of them may be left away, how many there must be.
+    """
 
     prefix: Path
     segments: int
+    fewest: int | None = None
 
     def lookup(self, rest: Path, state: AskState, /) -> Answer:
-        if len(rest) < self.segments:
+        fewest = self.fewest or self.segments
+        if len(rest) < fewest:
+            count = f"{fewest} to {self.segments}" if fewest < self.segments else f"{fewest}"
             plural = "s" * (self.segments != 1)
-            return Missing(f"{self.prefix.show()} takes {self.segments} segment{plural}, not {len(rest)}")
+            return Missing(f"{self.prefix.show()} takes {count} segment{plural}, not {len(rest)}")
         return Leaf(BoundName(self.prefix.then(rest[: self.segments]), rest.drop(self.segments)))
 
 
@@ -52,6 +58,10 @@ class LongestNamer:
                 case Failed():
                     unanswered = unanswered or name
         return Leaf(unanswered) if unanswered else Missing("no such name")
+
+
+def source_namer(prefix: Path, segments: int, fewest: int, *, longest: bool) -> SourceNamer | LongestNamer:
+    return LongestNamer(prefix, segments) if longest else SourceNamer(prefix, segments, fewest)
 
 
 @dataclass(frozen=True, slots=True)

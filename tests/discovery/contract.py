@@ -20,7 +20,7 @@ import pytest
 
 from discovery.address import Addr, Bound, Neg
 from discovery.path import Path
-from discovery.source import Catalog, Misconfigured, Source, SourceError, Unavailable
+from discovery.source import Catalog, Misconfigured, Rereads, Source, SourceError, Unavailable
 
 PATIENCE_SECONDS = float(os.environ.get("TIELINE_PATIENCE", "10"))
 
@@ -65,6 +65,18 @@ class World(ABC):
 
     async def misconfigure(self) -> None:
         """It refuses whatever this source asks."""
+        raise NotImplementedError
+
+    async def halve(self, name: Path) -> None:
+        """Answers about `name` break off in the middle."""
+        raise NotImplementedError
+
+    async def stall(self) -> None:
+        """Questions are taken and not answered."""
+        raise NotImplementedError
+
+    async def lose(self, name: Path, *endpoints: Key) -> None:
+        """From now on `name` has exactly these endpoints, and nobody is told."""
         raise NotImplementedError
 
 
@@ -256,6 +268,51 @@ class SourceContract(ABC):
             async with watching(world.source, users) as watch:
                 assert str(await watch.ends())
                 assert watch.published == []
+
+    async def test_half_an_answer_is_an_error_and_not_half_a_name(self) -> None:
+        self.needs("halve")
+        async with self.open_world() as world:
+            users = world.name("users")
+            await world.put(users, ONE, TWO)
+            await world.halve(users)
+            async with watching(world.source, users) as watch:
+                assert str(await watch.ends())
+                assert watch.published == []
+
+    async def test_a_platform_that_does_not_answer_is_left_within_a_second(self) -> None:
+        self.needs("stall")
+        async with self.open_world() as world:
+            users = world.name("users")
+            await world.put(users, ONE)
+            await world.stall()
+            async with watching(world.source, users) as watch:
+                await asyncio.sleep(0.05)  # as long as it takes to ask: nothing tells when it has
+                assert watch.published == []
+
+    async def test_a_lost_event_is_repaired_by_reading_again(self) -> None:
+        self.needs("lose", "change")
+        async with self.open_world() as world:
+            users = world.name("users")
+            await world.put(users, ONE, TWO)
+            async with watching(world.source, users) as watch:
+                await watch.sees(ONE, TWO)
+                await world.lose(users, TWO, THREE)
+                async with watching(world.source, users) as second:
+                    await second.until(lambda watch: bool(watch.published), "a full read")
+                    assert keys(second.published[0]) == {TWO, THREE}
+                if isinstance(world.source, Rereads):
+                    await world.source.reread(PATIENCE_SECONDS)
+                    await watch.sees(TWO, THREE)
+
+    async def test_an_endpoint_says_where_it_came_from(self) -> None:
+        self.needs("origin")
+        async with self.open_world() as world:
+            users = world.name("users")
+            await world.put(users, ONE)
+            async with watching(world.source, users) as watch:
+                await watch.sees(ONE)
+                assert isinstance(watch.latest, Bound)
+                assert all(endpoint.origin for endpoint in watch.latest.endpoints)
 
     async def test_a_refusal_is_misconfigured_and_says_why(self) -> None:
         self.needs("misconfigure")

@@ -11,9 +11,11 @@ from discovery.observatory import Observatory, SourceEntry
 from discovery.observing import Settings
 from discovery.path import Path
 from discovery.source import Publish, Unavailable
+from tests.discovery.observation import up
 from tests.fakes.memory import Platform
 from tests.virtual_time import settle, virtual
 
+FAKE = Path.parse("/#/fake")
 USERS = Path.parse("/#/fake/users")
 ONE = bound([Endpoint("10.0.0.1", 80)])
 QUIET = Settings(resync=0)
@@ -225,3 +227,48 @@ async def test_a_name_forgotten_from_within_its_own_change_is_gone() -> None:
         assert source.open == 0
         assert sky.state(USERS) == Pending()
         source.state(Path(("users",)), Neg())
+
+
+class _ReadAtOnce(Platform):
+    """One read tells all names."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reread_at: list[float] = []
+        self.bug: Exception | None = None
+
+    async def reread(self, within: float) -> None:
+        assert within == 30.0
+        self.reread_at.append(asyncio.get_running_loop().time())
+        if self.bug is not None:
+            raise self.bug
+        for name, addr in self.truth.items():
+            self.say(name, addr)
+
+
+@virtual
+async def test_rule_3_a_source_of_which_one_read_tells_all_is_read_again_once_for_all_names() -> None:
+    source = _ReadAtOnce()
+    names = [Path((f"name-{number}",)) for number in range(100)]
+    source.truth = dict.fromkeys(names, ONE)
+    async with observatory(entry("/#/fake", source, settings=Settings())) as sky:
+        for name in names:
+            sky.want(FAKE.then(name))
+        await asyncio.sleep(0.1)
+        source.truth[names[7]] = up(2)
+        await asyncio.sleep(299)
+        assert 9 <= len(source.reread_at) <= 11
+        assert len(source.asked) == 100
+        state = sky.state(FAKE.then(names[7]))
+        assert isinstance(state, Known)
+        assert state.addr == up(2)
+
+
+@virtual
+async def test_a_bug_in_reading_all_again_ends_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    source = _ReadAtOnce()
+    source.bug = ValueError("a bug")
+    async with observatory(entry("/#/fake", source, settings=Settings())):
+        await asyncio.sleep(100)
+    assert len(source.reread_at) >= 3
+    assert "a source can't be read again" in caplog.text

@@ -471,3 +471,43 @@ async def test_a_listener_that_fails_ends_no_observation(caplog: pytest.LogCaptu
         await settle()
         assert seen.known.addr == up(1, 2)
     assert "a change of state was not taken" in caplog.messages
+
+
+@virtual
+async def test_an_instance_that_flaps_ten_times_a_second_changes_nothing_after_its_first_loss() -> None:
+    source = platform(1, 2, 3)
+    async with observing(source) as seen:
+        await settle()
+        before = len(seen.changes)
+        for tick in range(100):
+            source.state(USERS, up(2, 3) if tick % 2 == 0 else up(1, 2, 3))
+            await asyncio.sleep(0.1)
+        assert [state.addr for _, state in seen.changes[before:] if isinstance(state, Known)] == [up(2, 3)]
+        await asyncio.sleep(1)
+        assert seen.known.addr == up(1, 2, 3)
+        assert len(seen.changes) == before + 2
+
+
+@virtual
+async def test_steady_endpoints_are_told_of_at_once_beside_one_that_flaps() -> None:
+    source = platform(1, 2, 3)
+    async with observing(source) as seen:
+        await settle()
+        source.state(USERS, up(2, 3))
+        source.state(USERS, up(1, 2, 3))
+        source.state(USERS, up(1, 2, 3, 4))
+        await settle()
+        assert seen.known.addr == up(2, 3, 4)
+        await asyncio.sleep(1.1)
+        assert seen.known.addr == up(1, 2, 3, 4)
+
+
+@virtual
+async def test_without_damping_every_change_is_told() -> None:
+    source = platform(1, 2, 3)
+    async with observing(source, Settings(damping=0)) as seen:
+        await settle()
+        for tick in range(10):
+            source.state(USERS, up(2, 3) if tick % 2 == 0 else up(1, 2, 3))
+            await settle()
+        assert len(seen.changes) == 11

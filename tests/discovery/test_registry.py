@@ -27,7 +27,9 @@ def module(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, name: str, t
 
 
 def test_our_own_kinds_are_known_uninstalled() -> None:
-    assert registry.registered([]) == ["consul", "dns", "files", "static"]
+    assert registry.registered([]) == [
+        *("cloudmap", "consul", "dns", "docker", "ecs", "files", "kubernetes", "marathon", "static")
+    ]
     assert registry.load("static", []) is StaticConfig
 
 

@@ -78,6 +78,8 @@ class _Folder(World):
 
 
 class TestFilesContract(SourceContract):
+    lacks = frozenset({"halve", "stall", "lose", "origin"})
+
     def open_world(self) -> AbstractAsyncContextManager[World]:
         return self._world()
 

@@ -23,7 +23,7 @@ class _Written(World):
 
 
 class TestStaticContract(SourceContract):
-    lacks = frozenset({"change", "remove", "go_dark", "garble", "misconfigure"})
+    lacks = frozenset({"change", "remove", "go_dark", "garble", "misconfigure", "halve", "stall", "lose", "origin"})
 
     def open_world(self) -> AbstractAsyncContextManager[World]:
         return _world()
