@@ -6,7 +6,7 @@ changes, only the names that wanted it are bound again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from discovery.address import Bound, Failed, Known, Neg, Pending, State
@@ -18,7 +18,6 @@ from mesh.agent.refusal import Refusal, refused
 from mesh.naming.bind import Binding, Broken, Namer, Options, Waiting, bind, has_endpoint
 from mesh.naming.dtab import Dtab
 from mesh.naming.trace import Grade
-from mesh.naming.tree import BoundTree, Leaf, Union
 
 ROUNDS = 200
 """A walk wants at most one new observation per step it could not take before, and has at most 100 steps on a branch."""
@@ -171,7 +170,7 @@ class Binder:
             return
         name.adopted = False
         if binding.grade is Grade.LIVE and not isinstance(binding.tree, Waiting | Broken):
-            self._publisher.publish(name, binding.tree, frozenset(leaves(binding.tree)))
+            self._publisher.publish(name, binding.tree)
         elif binding.grade is Grade.DEAD:
             self._publisher.refuse(name, self.refusal(name))
         else:
@@ -195,16 +194,6 @@ class Binder:
         waiters, name.waiters = name.waiters, []
         for waiter in waiters:
             waiter()
-
-
-def leaves(tree: BoundTree | Waiting | Broken) -> Iterable[Path]:
-    """The ids a bound tree leads to."""
-    match tree:
-        case Leaf(value):
-            yield value.id
-        case Union(branches):
-            for branch in branches:
-                yield from leaves(branch.tree)
 
 
 def gist(state: State) -> object:

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from discovery.address import Bound, Endpoint, Known, Pending, State
 from discovery.observatory import Observatory
 from discovery.path import Path
-from mesh.agent.binder import Binder, leaves
+from mesh.agent.binder import Binder
+from mesh.agent.overlap import leaves
 from mesh.agent.routers import Router
 from mesh.naming.bind import Binding, bind
 from mesh.naming.dtab import Dtab

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 
 from google.protobuf.message import Message
 
 from discovery.address import Bound, Endpoint, Known, Protocol, State
 from discovery.path import Path
-from mesh.agent.names import Name
+from mesh.agent.names import Key, Name
+from mesh.agent.overlap import Part, counted, leaves, parts
 from mesh.agent.refusal import Refusal
 from mesh.envoy import clusters, endpoints, names, routes
 from mesh.naming.tree import BoundTree
@@ -22,6 +24,15 @@ from mesh.xds.resource import CLUSTER, ENDPOINTS, SCOPE, Resource, resource
 from mesh.xds.server import Ads
 
 logger = logging.getLogger("tieline.publisher")
+
+
+@dataclass(frozen=True, slots=True)
+class _Split:
+    """A union as it was published: `served` is what became of its branches."""
+
+    name: Name
+    tree: BoundTree
+    served: Mapping[Path, Part]
 
 
 class Publisher:
@@ -34,31 +45,51 @@ class Publisher:
         self._linger_seconds = linger_seconds
         self._users: dict[str, int] = {}
         self._unused_since: dict[str, float] = {}
-        self._ids: dict[str, Path] = {}
+        self._parts: dict[str, Part] = {}
+        self._drawn_from: dict[Path, set[str]] = {}
+        """The clusters whose endpoints depend on a bound name."""
         self._spoken: dict[str, Protocol] = {}
         self._complained: dict[Path, str] = {}
+        self._unions: dict[Path, dict[Key, _Split]] = {}
+        """What leads to several bound names: whether these share instances depends on their endpoints."""
 
-    def publish(self, name: Name, tree: BoundTree, ids: frozenset[Path]) -> None:
+    def publish(self, name: Name, tree: BoundTree) -> None:
         """gRPC needs HTTP/2. Where endpoints don't say what they speak, gRPC has a cluster of its own, and only for a
         name that gRPC was asked of: most never are, and each cluster is memory in Envoy."""
-        said = {id: _protocol(self._known(id)) for id in ids}
+        found = parts(tree, self._known)
+        whole, tree = tree, counted(tree, found, self._known)
+        served = {id: found[id] for id in leaves(tree)}
+        self._remember(name, _Split(name, whole, served) if len(found) > 1 else None, frozenset(found))
+        said = {id: _protocol(self._known(id)) for id in served}
+
+        def cluster(id: Path) -> str:
+            return names.cluster_name(id, served[id].without)
 
         def grpc(id: Path) -> str:
-            return names.cluster_name(id) if said[id] else names.grpc_cluster_name(id)
+            return cluster(id) if said[id] else names.grpc_cluster_name(id, served[id].without)
 
         takes_grpc = name.grpc or all(said.values())
-        scope = routes.scope(name.router, name.key, tree, grpc=grpc if takes_grpc else None)
-        targets = {names.cluster_name(id): id for id in ids}
+        scope = routes.scope(name.router, name.key, tree, cluster=cluster, grpc=grpc if takes_grpc else None)
+        targets = {cluster(id): part for id, part in served.items()}
         if takes_grpc:
-            targets |= {grpc(id): id for id in ids}
+            targets |= {grpc(id): part for id, part in served.items()}
         self._replace(name, targets, self._scope(name, scope))
+
+    def _remember(self, name: Name, split: _Split | None, ids: frozenset[Path]) -> None:
+        for id in name.clusters:
+            self._unions.get(id, {}).pop(name.id, None)
+            if not self._unions.get(id, True):
+                del self._unions[id]
+        for id in ids if split else ():
+            assert split is not None
+            self._unions.setdefault(id, {})[name.id] = split
         name.clusters = ids
 
     def refuse(self, name: Name, refusal: Refusal) -> None:
         """The name exists and has nothing to offer: Envoy says so itself, without asking the brain per request."""
         scope = routes.direct(name.router, name.key, refusal.status, refusal.body, refusal.err)
         self._replace(name, {}, self._scope(name, scope))
-        name.clusters = frozenset()
+        self._remember(name, None, frozenset())
 
     @staticmethod
     def _scope(name: Name, message: Message) -> Resource:
@@ -69,13 +100,15 @@ class Publisher:
             self._ads.apply(put=(), remove=[(SCOPE, names.scope_resource(name.router, name.key))])
             name.published = False
         self._count(name, frozenset())
-        name.clusters = frozenset()
+        self._remember(name, None, frozenset())
 
-    def _replace(self, name: Name, targets: Mapping[str, Path], scope: Resource) -> None:
+    def _replace(self, name: Name, targets: Mapping[str, Part], scope: Resource) -> None:
         fresh: list[tuple[str, Resource]] = []
-        for cluster, id in targets.items():
+        for cluster, part in targets.items():
             if cluster not in self._users:
-                self._ids[cluster] = id
+                self._parts[cluster] = part
+                for id in part.ids:
+                    self._drawn_from.setdefault(id, set()).add(cluster)
                 fresh += self._cluster(cluster)
         self._ads.apply(put=[*fresh, (SCOPE, scope)], remove=())
         name.published = True
@@ -93,10 +126,10 @@ class Publisher:
 
     def _cluster(self, cluster: str) -> Iterable[tuple[str, Resource]]:
         """The endpoints; the cluster too if it is new, or if what they speak is."""
-        id = self._ids[cluster]
-        known = self._known(id)
-        unsaid = Protocol.HTTP1 if cluster == names.cluster_name(id) else Protocol.GRPC
-        protocol = _protocol(known) or unsaid
+        part = self._parts[cluster]
+        id, known = part.id, part.endpoints(self._known)
+        unsaid = Protocol.GRPC if cluster.endswith(names.GRPC) else Protocol.HTTP1
+        protocol = _protocol(self._known(id)) or unsaid
         if self._spoken.get(cluster) is not protocol:
             self._spoken[cluster] = protocol
             yield CLUSTER, resource(cluster, clusters.cluster(id, protocol, cluster))
@@ -118,8 +151,16 @@ class Publisher:
     def changed(self, id: Path, state: State) -> None:
         """An observation changed. A name that is gone keeps its endpoints until no route leads to it."""
         if isinstance(state, Known) and isinstance(state.addr, Bound):
-            used = [each for each in (names.cluster_name(id), names.grpc_cluster_name(id)) if each in self._users]
+            used = sorted(self._drawn_from.get(id, ()))
             self._ads.apply(put=[pair for cluster in used for pair in self._cluster(cluster)], remove=())
+            for split in list(self._unions.get(id, {}).values()):
+                self._split_again(split)
+
+    def _split_again(self, split: _Split) -> None:
+        """Instances that two branches share may have come or gone."""
+        found = parts(split.tree, self._known)
+        if {id: found[id] for id in leaves(counted(split.tree, found, self._known))} != split.served:
+            self.publish(split.name, split.tree)
 
     def sweep(self) -> float | None:
         """Removes clusters unused for the linger time; the seconds until there is something to remove again."""
@@ -135,7 +176,12 @@ class Publisher:
         del self._users[cluster]
         del self._unused_since[cluster]
         self._spoken.pop(cluster, None)
-        self._complained.pop(self._ids.pop(cluster), None)
+        part = self._parts.pop(cluster)
+        self._complained.pop(part.id, None)
+        for id in part.ids:
+            self._drawn_from[id].discard(cluster)
+            if not self._drawn_from[id]:
+                del self._drawn_from[id]
 
 
 def _protocol(known: tuple[Endpoint, ...]) -> Protocol | None:

@@ -1,7 +1,8 @@
 """What our resources are called in Envoy, and back.
 
-cluster   the bound path, shown: /#/consul/dc1/users; for gRPC to endpoints that don't say what they speak, the same
-          with +grpc, which is in no path
+cluster   the bound path, shown: /#/consul/dc1/users; without what other branches of a union have, the same with
+          +once- and a hash of these; for gRPC to endpoints that don't say what they speak, with +grpc after it. A plus
+          is in no path
 scope     xdstp://tieline/envoy.config.route.v3.ScopedRouteConfiguration/<router>/<key>, both percent-encoded.
           One collection per router: in a wildcard subscription, which all listeners share, two routers with one
           key would refuse each other.
@@ -17,12 +18,18 @@ from discovery.path import Path
 _SCOPES = "xdstp://tieline/envoy.config.route.v3.ScopedRouteConfiguration/"
 
 
-def cluster_name(id: Path) -> str:  # a bound name's `id`, as in mesh.naming
-    return id.show()
+GRPC = "+grpc"
 
 
-def grpc_cluster_name(id: Path) -> str:
-    return f"{id.show()}+grpc"
+def cluster_name(id: Path, without: tuple[Path, ...] = ()) -> str:  # a bound name's `id`, as in mesh.naming
+    if not without:
+        return id.show()
+    told = "\n".join(each.show() for each in without)
+    return f"{id.show()}+once-{hashlib.blake2b(told.encode(), digest_size=4).hexdigest()}"
+
+
+def grpc_cluster_name(id: Path, without: tuple[Path, ...] = ()) -> str:
+    return cluster_name(id, without) + GRPC
 
 
 def stat_name(cluster: str) -> str:

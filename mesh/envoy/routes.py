@@ -65,10 +65,12 @@ def scope(
     key: str,
     tree: BoundTree,
     timeouts: Timeouts | None = None,
+    cluster: Callable[[Path], str] = cluster_name,
     grpc: Callable[[Path], str] | None = cluster_name,
 ) -> ScopedRouteConfiguration:
-    """`grpc`: the cluster a bound name's gRPC requests go to. None: they have no route, so the brain is asked."""
-    action = _action(timeouts or Timeouts(), integer_shares(_shares(tree, cluster_name)))
+    """`cluster`, `grpc`: where a bound name's requests go, and those of gRPC. None: these have no route, so the brain
+    is asked."""
+    action = _action(timeouts or Timeouts(), integer_shares(_shares(tree, cluster)))
     if grpc is None:
         return _scope(router, key, [Route(match=RouteMatch(prefix="/", headers=[_not_grpc()]), route=action)])
     # A gRPC caller says its deadline itself, in grpc-timeout; a stream that has none is not cut. WebSockets need no

@@ -1,0 +1,83 @@
+"""An instance that two branches of one union know is counted once: in the first branch that has it.
+
+A container is registered in Consul by its own start script and is seen by Docker, too. In `consul & docker` it would
+get a share in each branch. So each later branch leaves out what an earlier one has; a branch of which nothing remains
+gives its share to the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+from discovery.address import Endpoint
+from discovery.path import Path
+from mesh.naming.tree import BoundTree, Leaf, Union
+
+Endpoints = Callable[[Path], tuple[Endpoint, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The endpoints of `id` that none of `without` has."""
+
+    id: Path
+    without: tuple[Path, ...] = ()
+
+    @property
+    def ids(self) -> tuple[Path, ...]:
+        return self.id, *self.without
+
+    def endpoints(self, known: Endpoints) -> tuple[Endpoint, ...]:
+        if not self.without:
+            return known(self.id)
+        elsewhere = {endpoint.key for id in self.without for endpoint in known(id)}
+        return tuple(endpoint for endpoint in known(self.id) if endpoint.key not in elsewhere)
+
+
+def parts(tree: BoundTree, known: Endpoints) -> dict[Path, Part]:
+    """What is left of each bound name of the tree, in the tree's order."""
+    ids = list(dict.fromkeys(leaves(tree)))
+    if len(ids) < 2:
+        return {id: Part(id) for id in ids}
+    found: dict[Path, Part] = {}
+    owners: dict[tuple[str, int], Path] = {}
+    for id in ids:
+        without = {owners[endpoint.key] for endpoint in known(id) if endpoint.key in owners}
+        found[id] = Part(id, tuple(sorted(without)))
+        for endpoint in known(id):
+            owners.setdefault(endpoint.key, id)
+    return found
+
+
+def counted(tree: BoundTree, found: Mapping[Path, Part], known: Endpoints) -> BoundTree:
+    """The tree without the branches of which other branches have everything."""
+    gone = {id for id, part in found.items() if part.without and not part.endpoints(known)}
+    return _pruned(tree, gone) if gone else tree
+
+
+def leaves(tree: object) -> Iterator[Path]:
+    """The ids a bound tree leads to, from left to right."""
+    match tree:
+        case Leaf(value):
+            yield value.id
+        case Union(branches):
+            for branch in branches:
+                yield from leaves(branch.tree)
+
+
+def _pruned(tree: BoundTree, gone: set[Path]) -> BoundTree:
+    """The first branch is never gone, so something remains of every tree; of an inner union perhaps nothing."""
+    if not isinstance(tree, Union):
+        return tree
+    kept = tuple(
+        branch
+        for branch in tree.branches
+        if any(id not in gone for id in leaves(branch.tree)) or _is_written(branch.tree)
+    )
+    return Union(tuple(type(branch)(branch.weight, _pruned(branch.tree, gone)) for branch in kept))
+
+
+def _is_written(tree: BoundTree) -> bool:
+    """`$` and its like are a share of their own."""
+    return not any(True for _ in leaves(tree))
