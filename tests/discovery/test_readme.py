@@ -1,11 +1,12 @@
-"""The example of `discovery/README.md` is a source that fulfils the contract."""
+"""The examples of `discovery/README.md` are sources that fulfil the contract."""
 
 from __future__ import annotations
 
+import asyncio
 import pathlib
 import re
 import types
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 
 from aiohttp import web
@@ -13,15 +14,21 @@ from aiohttp.test_utils import TestServer
 
 import discovery
 from discovery.path import Path
+from discovery.shared import Shared, Told
+from discovery.source import Misconfigured, Unavailable
 from tests.discovery.contract import Key, SourceContract, World
 
 README = pathlib.Path(discovery.__file__).with_name("README.md")
 
 
 def example() -> types.ModuleType:
-    [code] = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
     module = types.ModuleType("example")
-    exec(compile(code, str(README), "exec", dont_inherit=True), vars(module))  # noqa: S102 - that is what is tested
+    # What the second example, which is a part of a module, would import.
+    vars(module).update(asyncio=asyncio, Iterable=Iterable, Told=Told)
+    blocks = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
+    assert len(blocks) == 2
+    for code in blocks:
+        exec(compile(code, str(README), "exec", dont_inherit=True), vars(module))  # noqa: S102 - what is tested
     return module
 
 
@@ -75,3 +82,81 @@ class TestExampleContract(SourceContract):
 
     def open_world(self) -> AbstractAsyncContextManager[World]:
         return _world()
+
+
+class _Told(_Registry):
+    """The same platform with one list and one stream, in memory: what is tested is what the page says of `Feed`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._streams: list[asyncio.Queue[str | None]] = []
+
+    def feed(self) -> object:
+        world = self
+
+        class Feed(example().RegistryFeed):  # type: ignore[misc]
+            async def _read_all(self) -> dict[str, str]:
+                world.check()
+                return dict(world._answers)
+
+            async def _hear(self, told: Told) -> None:
+                events: asyncio.Queue[str | None] = asyncio.Queue()
+                world._streams.append(events)
+                try:
+                    while (name := await events.get()) is not None:
+                        self._known = {**self._known, **world.of(name)}
+                        if name not in world._answers:
+                            self._known.pop(name, None)
+                        told.changed(name)
+                    raise Unavailable("the stream broke off")
+                finally:
+                    world._streams.remove(events)
+
+        return Feed(None)
+
+    def check(self) -> None:
+        if self._status == 403:
+            raise Misconfigured("the registry refuses our token")
+        if self._status is not None:
+            raise Unavailable("the registry can't be asked")
+
+    def of(self, name: str) -> dict[str, str]:
+        return {name: self._answers[name]} if name in self._answers else {}
+
+    def _tell(self, name: str | None) -> None:
+        for stream in self._streams:
+            stream.put_nowait(name)
+
+    async def put(self, name: Path, *endpoints: Key) -> None:
+        await super().put(name, *endpoints)
+        self._tell(name[0])
+
+    async def remove(self, name: Path) -> None:
+        await super().remove(name)
+        self._tell(name[0])
+
+    async def empty(self, name: Path) -> None:
+        await super().empty(name)
+        self._tell(name[0])
+
+    async def go_dark(self) -> None:
+        await super().go_dark()
+        self._tell(None)
+
+    async def lose(self, name: Path, *endpoints: Key) -> None:
+        await super().put(name, *endpoints)
+
+
+@asynccontextmanager
+async def _shared_world() -> AsyncIterator[World]:
+    world = _Told()
+    async with Shared(world.feed()) as source:  # type: ignore[arg-type]
+        world.source = source
+        yield world
+
+
+class TestSharedExampleContract(SourceContract):
+    lacks = frozenset({"halve", "stall", "origin"})
+
+    def open_world(self) -> AbstractAsyncContextManager[World]:
+        return _shared_world()
