@@ -92,13 +92,15 @@ class Pending:
 class Known:
     """`addr` was stated by the source at `since` and last confirmed at `confirmed_at` (seconds since the epoch).
 
-    `held`: why this is the last known good and not the present truth; None when it is fresh.
+    `held`: why this is the last known good and not the present truth; None when it is fresh. `lost`: what the source
+    says now, twice read: `addr` is kept for a while as a last resort, for names that have nothing else.
     """
 
     addr: Addr
     since: float
     confirmed_at: float
     held: str | None = None
+    lost: Addr | None = None
 
 
 @dataclass(frozen=True, slots=True)

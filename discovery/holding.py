@@ -25,8 +25,16 @@ def merged(held: Addr, read: Addr) -> Addr:
     return bound((*endpoints(held), *fresh)) if fresh else held
 
 
+def serves(addr: Addr) -> bool:
+    return any(endpoint.serves for endpoint in endpoints(addr))
+
+
+def vanished(read: Addr) -> str:
+    return "all endpoints vanished" if isinstance(read, Bound) else "the name vanished"
+
+
 def loss(held: Addr, read: Addr, confirm_after: float) -> str:
     before, after = endpoints(held), {endpoint.key for endpoint in endpoints(read)}
     gone = sum(endpoint.key not in after for endpoint in before)
-    what = f"{gone} of {len(before)} endpoints vanished at once" if isinstance(read, Bound) else "the name vanished"
+    what = f"{gone} of {len(before)} endpoints vanished at once" if isinstance(read, Bound) else vanished(read)
     return f"{what}; waiting {confirm_after:g} s for a second full read"

@@ -3,9 +3,10 @@
     Pending ──first answer──▶ Known ──error──▶ Known(held) ──answer──▶ Known
        └──bind timeout, or Misconfigured──▶ Failed ──answer──▶ Known
 
-A source states facts. Ignorance is stated here: an error never shrinks what is known, a mass loss waits for a second
-full read (`discovery.holding`), an endpoint that flaps is told of once a second (`discovery.damping`), and on a timer
-all is read again and compared, so that a lost event costs seconds.
+A source states facts. Ignorance is stated here: an error never shrinks what is known; a mass loss waits for a second
+full read (`discovery.holding`), and what is confirmed to be lost is a last resort for some time yet; an endpoint that
+flaps is told of once a second (`discovery.damping`); and on a timer all is read again and compared, so that an event
+that was lost costs seconds.
 
 Reading again means a new `observe`. The older one is let go of once the new one has published or failed, so there is no
 gap. Thus an observation has at most two attempts: `_current`, whose word counts, and `_next`, which is to replace it.
@@ -23,7 +24,7 @@ from dataclasses import dataclass, field, replace
 from discovery.address import Addr, Bound, Failed, Known, Neg, Pending, State
 from discovery.backoff import Backoff
 from discovery.damping import Damping
-from discovery.holding import is_mass_loss, loss, merged
+from discovery.holding import is_mass_loss, loss, merged, serves, vanished
 from discovery.outage import Outage
 from discovery.path import Path
 from discovery.retries import Retries
@@ -37,10 +38,11 @@ _GRID_SECONDS = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Seconds. `resync=0`: never read again, `confirm_after=0`: every truth is believed at once, `damping=0`: none."""
+    """Seconds. `resync=0`: never read again, `confirm_after=0`: every truth is believed at once, others: none."""
 
     resync: float = 30.0
     confirm_after: float = 2.0
+    last_resort: float = 0.0
     damping: float = 1.0
     bind_timeout: float = 2.0
     backoff: Backoff = field(default_factory=Backoff)
@@ -216,11 +218,34 @@ class Observation:
         self._answered = True
         _cancel(self._bind_timer)
         self._bind_timer = None
-        held = self._base
-        if held is None or confirms or not self._scope.settings.confirm_after or not is_mass_loss(held, addr):
+        held, settings = self._base, self._scope.settings
+        if held is None or not settings.confirm_after or not is_mass_loss(held, addr):
             self._accept(addr)
-        else:
+        elif not (confirms or self._is_lost):
             self._suspect(held, addr)
+        elif settings.last_resort > settings.confirm_after and not serves(addr):
+            self._keep_as_last_resort(addr)
+        else:
+            self._accept(addr)
+
+    @property
+    def _is_lost(self) -> bool:
+        return isinstance(self.state, Known) and self.state.lost is not None
+
+    def _keep_as_last_resort(self, read: Addr) -> None:
+        """The loss is confirmed. What was known may still be better than nothing, and a source may lie twice."""
+        assert isinstance(self.state, Known)
+        if not self._is_lost:
+            self._trust()
+            seconds = self._scope.settings.last_resort - self._scope.settings.confirm_after
+            self._confirm_timer = self._scope.loop.call_later(seconds, self._give_up)
+        left = f"kept for {self._scope.settings.last_resort:g} s, for names that have nothing else"
+        self._set(replace(self.state, held=f"{vanished(read)}; {left}", lost=read))
+
+    def _give_up(self) -> None:
+        self._confirm_timer = None
+        if isinstance(self.state, Known) and self.state.lost is not None:
+            self._accept(self.state.lost)
 
     def _accept(self, read: Addr) -> None:
         addr = self._damped(read)
@@ -228,7 +253,7 @@ class Observation:
         self._trust()
         now = self._scope.clock()
         if isinstance(self.state, Known) and self.state.addr == addr:
-            self._set(replace(self.state, confirmed_at=now, held=None))
+            self._set(replace(self.state, confirmed_at=now, held=None, lost=None))
         else:
             self._set(Known(addr, since=now, confirmed_at=now))
 
@@ -272,10 +297,13 @@ class Observation:
     # What is not known
 
     def _fail(self, error: Exception) -> None:
-        # A platform that fails between two reads has not confirmed anything: the suspicion begins anew.
-        self._trust()
+        if not self._is_lost:
+            # A platform that fails between two reads has not confirmed anything: the suspicion begins anew.
+            self._trust()
         reason = str(error) if isinstance(error, SourceError) else f"a bug in the source: {error!r}"
         self._scope.outage.failed(self.name, reason, None if isinstance(error, SourceError) else error)
+        if self._is_lost:
+            return
         if isinstance(self.state, Known):
             held = reason if self._answered else f"restored from disk, not confirmed: {reason}"
             self._set(replace(self.state, held=held))
@@ -299,7 +327,7 @@ class Observation:
         """Told to the others: another address, held or not and why, another kind of state. Not: confirmed once more."""
         before, self.state = self.state, state
         if isinstance(before, Known) and isinstance(state, Known):
-            if (before.held, before.addr) == (state.held, state.addr):
+            if (before.held, before.addr, before.lost) == (state.held, state.addr, state.lost):
                 return
         elif type(before) is type(state):
             return

@@ -70,6 +70,8 @@ class SourceConfig(BaseModel):
     confirm_after: Duration = 2.0
     """The loss of all or of more than half of a name's endpoints is held until a read this much later confirms it."""
 
+    last_resort: Duration = 30.0
+    """When all endpoints are confirmed to be lost, they still serve for this long if nothing else can."""
     damping: Duration = 1.0
     """An endpoint that comes and goes is used again when it has been there for this long."""
 

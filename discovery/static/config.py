@@ -33,6 +33,7 @@ class StaticConfig(SourceConfig):
     """They change with the configuration only, so they are not read again."""
     confirm_after: Duration = 0.0
     """What the configuration says is believed at once."""
+    last_resort: Duration = 0.0
 
     @property
     def freshness(self) -> Freshness:

@@ -166,16 +166,16 @@ class Binder:
             self.on_wanted(path, None)
 
     def _act(self, name: Name, binding: Binding) -> None:
-        if binding.grade is not Grade.LIVE and name.adopted and self.unanswered(binding):
+        if binding.grade not in (Grade.LIVE, Grade.LOST) and name.adopted and self.unanswered(binding):
             return
         name.adopted = False
-        if binding.grade is Grade.LIVE and not isinstance(binding.tree, Waiting | Broken):
+        if binding.grade in (Grade.LIVE, Grade.LOST) and not isinstance(binding.tree, Waiting | Broken):
             self._publisher.publish(name, binding.tree)
         elif binding.grade is Grade.DEAD:
             self._publisher.refuse(name, self.refusal(name))
         else:
             self._publisher.withdraw(name)
-        exists = binding.grade in (Grade.LIVE, Grade.DEAD)
+        exists = binding.grade in (Grade.LIVE, Grade.LOST, Grade.DEAD)
         self.names.mark_refused(name, refused=not exists)
         if name.kept != exists:
             name.kept = exists
@@ -199,8 +199,8 @@ class Binder:
 def gist(state: State) -> object:
     """As much of a state as a binding depends on."""
     match state:
-        case Known(Bound() as addr):
-            return has_endpoint(addr), addr.protocol
+        case Known(Bound() as addr, lost=lost):
+            return has_endpoint(addr), addr.protocol, lost is None
         case Known():
             return Neg
         case _:

@@ -80,7 +80,11 @@ async def _serve(stack: AsyncExitStack, brain: Brain, pipe: int | None, stop: as
 
 async def _open(stack: AsyncExitStack, source: SourceConfig, bind_timeout: float) -> SourceEntry:
     settings = Settings(
-        resync=source.resync, confirm_after=source.confirm_after, damping=source.damping, bind_timeout=bind_timeout
+        resync=source.resync,
+        confirm_after=source.confirm_after,
+        last_resort=source.last_resort,
+        damping=source.damping,
+        bind_timeout=bind_timeout,
     )
     opened = await stack.enter_async_context(source.open())
     return SourceEntry(

@@ -23,6 +23,7 @@ from mesh.naming.trace import Grade
 
 OUTCOMES = {
     Grade.LIVE: "bound",
+    Grade.LOST: "bound",
     Grade.DEAD: "empty",
     Grade.EMPTY: "empty",
     Grade.NEG: "neg",

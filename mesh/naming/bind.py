@@ -14,8 +14,10 @@ namers whose prefix matches, the last configured first; then `/$/`. What they an
 
 `Options` has the differences from Linkerd 1. With `empty` in `alternate_on`, an alternative that exists but is known to
 have no endpoint is passed over if a later one has any; if none has, the first such one is the answer. A written `$` is
-a decision, not an observation, and wins. With `unanswered="missing"` a source that has never answered in time counts
-as `~`, and a union in which nothing has an endpoint yet waits for its branches that have not answered.
+a decision, not an observation, and wins. A name that its source has lost, and whose endpoints are kept as a last
+resort, is passed over, too, and is better than one without endpoints; in a union it counts while no branch has an
+endpoint that is there. With `unanswered="missing"` a source that has never answered in time counts as `~`, and a union
+in which nothing has an endpoint yet waits for its branches that have not answered.
 
 Source: Finagle 21.4, com.twitter.finagle.Namer; Linkerd 1.7.5, ConfiguredNamersInterpreter.
 """
@@ -134,6 +136,8 @@ _Node = tuple[NameTree[Path | BoundName], tuple[str, ...], Path, Dentry | None, 
 _NEG: Final[_Done] = (Grade.NEG, Neg())
 _WRITTEN: Final[dict[type, _Done]] = {Neg: _NEG, Empty: (Grade.EMPTY, Empty()), Fail: (Grade.FAIL, Fail())}
 _UNANSWERED = (Grade.WAITING, Grade.BROKEN)
+_KEPT = (Grade.LIVE, Grade.LOST, Grade.DEAD, Grade.EMPTY)
+"""Of a union, the best first."""
 
 
 class _Exhausted(Exception):
@@ -169,8 +173,9 @@ class _Alternatives:
         grade = result[0]
         if grade is Grade.NEG:
             return
-        if grade is Grade.DEAD and self._walk.passes_dead:
-            self._held = self._held or (self._at, result)
+        if grade is Grade.LOST or (grade is Grade.DEAD and self._walk.passes_dead):
+            if self._held is None or (grade is Grade.LOST and self._held[1][0] is Grade.DEAD):
+                self._held = (self._at, result)
         elif self._held is not None and grade not in (Grade.LIVE, Grade.WAITING):
             self._win(*self._held)
         else:
@@ -223,14 +228,16 @@ class _Split:
         kept = [
             (weight, grade, tree)
             for weight, (grade, tree) in zip(self._step.weights, self._results, strict=True)
-            if grade in (Grade.LIVE, Grade.DEAD, Grade.EMPTY) and not isinstance(tree, Waiting | Broken)
+            if grade in _KEPT and not isinstance(tree, Waiting | Broken)
         ]
+        if any(grade is Grade.LIVE for _, grade, _ in kept):
+            kept = [each for each in kept if each[1] is not Grade.LOST]
         if not kept:
             return _NEG
         if len(kept) == 1:
             return kept[0][1], kept[0][2]
         grades = {grade for _, grade, _ in kept}
-        best = next(grade for grade in (Grade.LIVE, Grade.DEAD, Grade.EMPTY) if grade in grades)
+        best = next(grade for grade in _KEPT if grade in grades)
         return best, Union(tuple(Weighted(weight, tree) for weight, _, tree in kept))
 
 
@@ -404,8 +411,10 @@ class _Walk:
 
     def _observed(self, name: BoundName, step: Step) -> _Done:
         match self._state(name.id):
-            case Known(address.Bound() as addr, held=held):
+            case Known(address.Bound() as addr, held=held, lost=lost):
                 step.name, step.grade = name, Grade.LIVE if has_endpoint(addr) else Grade.DEAD
+                if lost is not None and step.grade is Grade.LIVE:
+                    step.grade = Grade.LOST
                 step.reason = f"held: {held}" if held else ""
                 return step.grade, Leaf(name)
             case Known(held=held):

@@ -29,7 +29,7 @@ NODES: Final = 5_000
 INDENTS: Final = 12
 """Of what lies deeper, text shows the ends only."""
 
-_ANSWERS = (Grade.LIVE, Grade.DEAD, Grade.EMPTY, Grade.FAIL)
+_ANSWERS = (Grade.LIVE, Grade.LOST, Grade.DEAD, Grade.EMPTY, Grade.FAIL)
 _TYPES = {
     Grade.EMPTY: "empty",
     Grade.NEG: "neg",
@@ -109,7 +109,7 @@ class _Explainer:
 
 
 def _kept(branch: Step) -> bool:
-    return branch.outcome in (Grade.LIVE, Grade.DEAD, Grade.EMPTY)
+    return branch.outcome in (Grade.LIVE, Grade.LOST, Grade.DEAD, Grade.EMPTY)
 
 
 def _head(kind: str, step: Step) -> dict[str, object]:
@@ -147,6 +147,8 @@ def _verdict(step: Step) -> str:
     if step.kind is Kind.WRITTEN and step.grade is not None:
         return f"the table says {_WRITTEN.get(step.grade, step.reason)}"
     match step.grade:
+        case Grade.LOST:
+            return f"lost ({step.reason})"
         case Grade.DEAD:
             return f"it exists, with no endpoint{f' ({step.reason})' if step.reason else ''}"
         case Grade.EMPTY:

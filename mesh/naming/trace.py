@@ -11,10 +11,12 @@ from mesh.naming.tree import BoundName
 
 
 class Grade(Enum):
-    """What came of a step. LIVE, DEAD, EMPTY, NEG and FAIL are answers; the others are not."""
+    """What came of a step. LIVE, LOST, DEAD, EMPTY, NEG and FAIL are answers; the others are not."""
 
     LIVE = "live"
     """At least one name with an endpoint."""
+    LOST = "lost"
+    """The names have endpoints that their sources say are gone: better than nothing."""
     DEAD = "dead"
     """The names exist and are known to have no endpoint."""
     EMPTY = "empty"
