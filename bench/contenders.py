@@ -125,7 +125,7 @@ def traefik(folder: Path, target: int) -> Iterator[Contender]:
         "global": {"checkNewVersion": False, "sendAnonymousUsage": False},
     }
     (folder / "traefik.yaml").write_text(yaml.safe_dump(main))
-    with _running(_beside_python("traefik"), f"--configFile={folder / 'traefik.yaml'}") as process:
+    with _running(beside_python("traefik"), f"--configFile={folder / 'traefik.yaml'}") as process:
         yield Contender("traefik", port, (process.pid,))
 
 
@@ -157,7 +157,7 @@ def nginx(folder: Path, target: int) -> Iterator[Contender]:
         yield Contender("nginx", port, (process.pid, *map(int, workers)))
 
 
-def _beside_python(name: str) -> str:
+def beside_python(name: str) -> str:
     """A program that a wheel put beside the interpreter, or one on PATH."""
     beside = Path(sys.executable).with_name(name)
     return str(beside) if beside.exists() else str(shutil.which(name))
@@ -174,7 +174,7 @@ def enter_all(stack: ExitStack, folder: Path) -> tuple[list[Contender], list[str
         "nginx": nginx,
     }
     missing = [name for name in ("haproxy", "nginx") if shutil.which(name) is None]
-    if not Path(_beside_python("traefik")).exists():
+    if not Path(beside_python("traefik")).exists():
         missing.append("traefik")
     running = [stack.enter_context(make(folder, target)) for name, make in made.items() if name not in missing]
     return running, [f"{name}: not installed here, left out" for name in missing]
