@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# Real platforms for what follows; each says in a line what it found, or why there is none.
+FETCH = $(BIN)/python -m scripts.consul --fetch && $(BIN)/python -m scripts.docker --fetch
 
 .PHONY: demo test check bench soak lock clean
 .DEFAULT_GOAL := test
@@ -15,11 +17,11 @@ $(STAMP): requirements.lock pyproject.toml
 	touch $@
 
 demo: $(STAMP)  ## the story of the README, live; ONCE=1 ends it and checks that all of it was true
-	$(BIN)/python -m scripts.consul --fetch
+	$(FETCH)
 	ONCE=$(ONCE) $(BIN)/python -m demo
 
-test: $(STAMP)  ## every test, with a real Envoy and, where it can be had, a real Consul
-	$(BIN)/python -m scripts.consul --fetch
+test: $(STAMP)  ## every test, with a real Envoy and, where they can be had, a real Consul and a real dockerd
+	$(FETCH)
 	$(BIN)/python -m pytest $(ARGS)
 
 check: $(STAMP)  ## formatting, lints, types, import contracts
@@ -29,11 +31,11 @@ check: $(STAMP)  ## formatting, lints, types, import contracts
 	$(BIN)/lint-imports
 
 bench: $(STAMP)  ## the figures of docs/figures.md; ARGS=--quick for a short run
-	$(BIN)/python -m scripts.consul --fetch
-	for name in naming footprint cold convergence proxy; do $(BIN)/python -m bench.$$name $(ARGS) || exit 1; done
+	$(FETCH)
+	for name in naming discovery convergence rolling footprint cold proxy; do $(BIN)/python -m bench.$$name $(ARGS) || exit 1; done
 
 soak: $(STAMP)  ## the long runs: more steps, more names, more kills
-	$(BIN)/python -m scripts.consul --fetch
+	$(FETCH)
 	$(BIN)/python -m pytest -m soak -s $(ARGS)
 
 lock: $(STAMP)  ## resolve requirements.lock anew

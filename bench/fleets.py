@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Protocol
 
 import aiohttp
 
-from scripts import consul
+from scripts import consul, docker
 from scripts.running import service
 
 SERVICE = "users"
@@ -36,7 +38,10 @@ class Fleet(Protocol):
         ...
 
     async def remove(self, instance: Instance) -> None: ...
-    async def replace(self, old: Instance, new: Instance) -> None: ...
+    async def replace(self, old: Instance, new: Instance) -> float:
+        """When the platform was told of the new one, on the clock of `time.perf_counter`."""
+        ...
+
     async def stop(self, instance: Instance) -> None: ...
 
 
@@ -68,9 +73,11 @@ class ConsulFleet:
     async def remove(self, instance: Instance) -> None:
         await self._put("deregister", {"Node": f"host-{instance.answer}"})
 
-    async def replace(self, old: Instance, new: Instance) -> None:
+    async def replace(self, old: Instance, new: Instance) -> float:
+        began = time.perf_counter()
         await self.add(new)
         await self.remove(old)
+        return began
 
     async def stop(self, instance: Instance) -> None:
         await instance.stack.aclose()
@@ -87,6 +94,44 @@ class ConsulFleet:
             response.raise_for_status()
 
 
+class DockerFleet:
+    """Instances are containers, each with a small web server. What takes one out is its stop signal."""
+
+    def __init__(self, daemon: docker.Daemon) -> None:
+        self._daemon = daemon
+        self.dtab = "/svc => /#/docker/-"
+        self.settings: dict[str, object] = {"kind": "docker", "address": daemon.url, "reach": "container"}
+        watched = {"endpoint": daemon.url, "defaultRule": 'Host(`{{ index .Labels "tieline.service" }}`)'}
+        self.traefik: dict[str, Mapping[str, object]] = {
+            "traefik": {"providers": {"docker": watched}},
+            "traefik tuned": {"providers": {"docker": watched, **_AT_ONCE}},
+        }
+
+    async def start(self, answer: str) -> Instance:
+        """Made, not started: a container is known when it runs."""
+        serve = f"echo -n {answer} > /www/index.html; exec httpd -f -p 80 -h /www"
+        labels = [f"--label=tieline.service={SERVICE}", "--label=tieline.port=80"]
+        await self._daemon.cli("create", "--name", answer, *labels, "web:1", "sh", "-c", serve)
+        return Instance(answer)
+
+    async def add(self, instance: Instance) -> None:
+        await self._daemon.cli("start", instance.answer)
+
+    async def remove(self, instance: Instance) -> None:
+        # It has no handler for it, so it goes on serving until it is stopped: what a graceful server does for a while.
+        await self._daemon.cli("kill", "--signal", "TERM", instance.answer)
+
+    async def replace(self, old: Instance, new: Instance) -> float:
+        await self.add(new)
+        await self.remove(old)
+        started = await self._daemon.cli("inspect", "-f", "{{.State.StartedAt}}", new.answer)
+        ago = time.time() - datetime.fromisoformat(started[:26] + "+00:00").timestamp()
+        return time.perf_counter() - ago
+
+    async def stop(self, instance: Instance) -> None:
+        await self._daemon.cli("rm", "-f", instance.answer)
+
+
 _AT_ONCE = {"providersThrottleDuration": "10ms"}
 """Traefik gathers changes for 2 s unless told otherwise."""
 
@@ -97,6 +142,16 @@ async def _consul() -> AsyncIterator[Fleet]:
         yield ConsulFleet(running.url, session)
 
 
+@asynccontextmanager
+async def _docker() -> AsyncIterator[Fleet]:
+    async with docker.daemon(reachable=True) as running:
+        await running.image("web:1", "EXPOSE 80")
+        yield DockerFleet(running)
+
+
 def fleets() -> dict[str, Callable[[], AbstractAsyncContextManager[Fleet]] | str]:
     """How to open each, or why it can't be had here."""
-    return {"consul": _consul if consul.find() else "no Consul here"}
+    return {
+        "consul": _consul if consul.find() else "no Consul here",
+        "docker": _docker if docker.find() else "no dockerd here",
+    }

@@ -51,6 +51,8 @@ class Binder:
         self._publisher = publisher
         self._clock = clock
         self._gists: dict[Path, object] = {}
+        self._untold: set[Path] = set()
+        """What has no endpoint any more and Envoy has not been told."""
         self.binds = 0
         self.asked = 0
         self.on_wanted: Callable[[Path, State | None], None] = lambda _path, _state: None
@@ -109,16 +111,30 @@ class Binder:
             self.on_names_changed(name, False)
 
     def on_state(self, path: Path, state: State) -> None:
-        """Called by the observatory for every change. Most change endpoints only, which no binding depends on."""
-        self._publisher.changed(path, state)
-        if not self.names.wanting(path):
-            return
-        self.on_wanted(path, state)
-        said = gist(state)
-        if self._gists.get(path) != said:
-            self._gists[path] = said
-            for name in self.names.wanting(path):
-                self.rebind(name)
+        """Called by the observatory for every change. Most change endpoints only, which no binding depends on.
+
+        Endpoints come before the routes that lead to them, and go after the routes have turned away.
+        """
+        comes = isinstance(state, Known) and isinstance(state.addr, Bound) and has_endpoint(state.addr)
+        if comes:
+            self._publisher.changed(path, state)
+        if self.names.wanting(path):
+            self.on_wanted(path, state)
+            said = gist(state)
+            if self._gists.get(path) != said:
+                self._gists[path] = said
+                for name in self.names.wanting(path):
+                    self.rebind(name)
+        if not comes:
+            self._take_away(path, state)
+
+    def _take_away(self, path: Path, state: State) -> None:
+        """A name that waits for its alternate to answer is served as before until it has another way."""
+        if any(name.published and is_waiting(name) for name in self.names.wanting(path)):
+            self._untold.add(path)
+        else:
+            self._untold.discard(path)
+            self._publisher.changed(path, state)
 
     def hurry(self, name: Name) -> None:
         """The first choice is slow: ask for every alternate now, so that none waits for another's time-out."""
@@ -133,6 +149,8 @@ class Binder:
         if name.hurried:
             self._want(name, name.wanted, frozenset())
         self._act(name, binding)
+        for path in self._untold & binding.wanted:
+            self._take_away(path, self._observatory.state(path))
         self._wake(name)
 
     def _settle(self, name: Name) -> Binding:
@@ -162,6 +180,7 @@ class Binder:
     def _release(self, path: Path, *, linger: bool = True) -> None:
         self._observatory.release(path, linger=linger)
         if not self.names.wanting(path):
+            self._untold.discard(path)
             self._gists.pop(path, None)
             self.on_wanted(path, None)
 

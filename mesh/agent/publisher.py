@@ -109,6 +109,7 @@ class Publisher:
                 self._parts[cluster] = part
                 for id in part.ids:
                     self._drawn_from.setdefault(id, set()).add(cluster)
+            if not self._users.get(cluster):
                 fresh += self._cluster(cluster)
         self._ads.apply(put=[*fresh, (SCOPE, scope)], remove=())
         name.published = True
@@ -149,9 +150,10 @@ class Publisher:
         return state.addr.endpoints if isinstance(state, Known) and isinstance(state.addr, Bound) else ()
 
     def changed(self, id: Path, state: State) -> None:
-        """An observation changed. A name that is gone keeps its endpoints until no route leads to it."""
+        """An observation changed. A name that is gone keeps its endpoints while a route leads to it; a cluster that no
+        route leads to is told when one does: Envoy may not have heard yet that the last one has turned away."""
         if isinstance(state, Known) and isinstance(state.addr, Bound):
-            used = sorted(self._drawn_from.get(id, ()))
+            used = sorted(each for each in self._drawn_from.get(id, ()) if self._users[each])
             self._ads.apply(put=[pair for cluster in used for pair in self._cluster(cluster)], remove=())
             for split in list(self._unions.get(id, {}).values()):
                 self._split_again(split)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
-from discovery.address import Bound, Neg
+from discovery.address import Bound, Endpoint, Health, Neg, bound
 from discovery.observing import Settings
 from discovery.path import Path
+from mesh.xds.resource import ENDPOINTS
 from tests.binding import at, world
 from tests.virtual_time import settle, virtual
 
@@ -79,3 +80,51 @@ async def test_a_union_leaves_out_what_was_lost_while_another_branch_is_alive() 
         it.two.state(USERS, Neg())
         await asyncio.sleep(3)
         assert it.leads_to("users") == {"/#/one/users": 1, "/#/two/users": 1}
+
+
+@virtual
+async def test_rule_6_endpoints_go_after_the_routes_have_turned_away() -> None:
+    async with world("/svc => /#/one | /#/two", settings=SETTINGS) as it:
+        draining = bound([Endpoint("127.0.0.1", 80, health=Health.DRAINING)])
+        it.one.truth[USERS], it.two.truth[USERS] = at(80), at(81)
+        it.ask("users")
+        await settle()
+        told = it.ads.store.get(ENDPOINTS, "/#/one/users")
+        it.one.state(USERS, draining)
+        await settle()
+        assert it.leads_to("users") == {"/#/two/users": 1}
+        assert it.ads.store.get(ENDPOINTS, "/#/one/users") == told
+        it.one.state(USERS, at(82))
+        await settle()
+        assert it.leads_to("users") == {"/#/one/users": 1}
+        assert it.ports("/#/one/users") == {82}
+
+
+@virtual
+async def test_rule_6_while_an_alternate_has_not_answered_the_last_way_stays_as_it_was() -> None:
+    async with world("/svc => /#/one | /#/two", settings=SETTINGS) as it:
+        draining = bound([Endpoint("127.0.0.1", 80, health=Health.DRAINING)])
+        it.one.truth[USERS], it.two.silent = at(80), True
+        it.ask("users")
+        await settle()
+        told = it.ads.store.get(ENDPOINTS, "/#/one/users")
+        it.one.state(USERS, draining)
+        await asyncio.sleep(1)
+        assert it.ads.store.get(ENDPOINTS, "/#/one/users") == told
+        it.two.silent = False
+        it.two.state(USERS, at(81))
+        await settle()
+        assert it.leads_to("users") == {"/#/two/users": 1}
+
+
+@virtual
+async def test_a_union_is_told_at_once_that_a_branch_has_no_endpoint_left() -> None:
+    async with world("/svc => /#/one & /#/two", settings=SETTINGS) as it:
+        ill = bound([Endpoint("127.0.0.1", 80, health=Health.UNHEALTHY)])
+        it.one.truth[USERS], it.two.truth[USERS] = at(80), at(81)
+        it.ask("users")
+        await settle()
+        told = it.ads.store.get(ENDPOINTS, "/#/one/users")
+        it.one.state(USERS, ill)
+        await settle()
+        assert it.ads.store.get(ENDPOINTS, "/#/one/users") != told
