@@ -2,7 +2,8 @@
 
 Bad news passes at once: an endpoint that is gone, unhealthy or draining gets no traffic a moment longer. Good news of
 it has to last: it comes back when it has not been lost again for `seconds`. Another weight or zone passes at once too,
-and then not again for `seconds`. Endpoints that are steady are not held up by one that is not.
+and then not again for `seconds`. Endpoints that are steady are not held up by one that is not, and where nothing else
+serves, nothing is held up.
 """
 
 from __future__ import annotations
@@ -51,7 +52,10 @@ class Damping:
             due.append(held_until)
             if endpoint.key in before:
                 kept.append(before[endpoint.key])
-        return (bound(kept), min(due)) if due else (read, None)
+        if not due or (not any(each.serves for each in kept) and any(each.serves for each in endpoints(read))):
+            # An endpoint that may vanish again is better than none.
+            return read, None
+        return bound(kept), min(due)
 
     def _held_until(self, before: Endpoint | None, read: Endpoint, now: float) -> float | None:
         if before == read or not read.serves:

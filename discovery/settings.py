@@ -55,7 +55,7 @@ Prefix = Annotated[str, BeforeValidator(_prefix)]
 class SourceConfig(BaseModel):
     """One entry of `sources:`. `open()` builds the source, yields it, and closes what it held."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     segments: ClassVar[int] = 1
     """How many path segments after the prefix name one service; what follows them is the residual."""

@@ -156,7 +156,8 @@ HOSTS = [
     "py" + "pi.org",
     "python" + "hosted.org",
     "npm" + "js.",
-    "docker" + r"\.io",
+    # With a slash: Debian's package is called docker.io, too.
+    "docker" + r"\.io/",
     "ghcr" + r"\.io",
     "proxy.go" + "lang",
 ]

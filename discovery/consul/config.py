@@ -16,8 +16,10 @@ from yarl import URL
 from discovery.consul.api import Api, session
 from discovery.consul.credentials import Given, InFile
 from discovery.consul.records import Rules
+from discovery.consul.service import Asking
 from discovery.consul.slots import Slots
 from discovery.consul.source import ConsulSource
+from discovery.consul.view import Reader
 from discovery.dns.resolver import Resolver
 from discovery.settings import Duration, SourceConfig
 from discovery.source import Freshness, Hears, Misconfigured
@@ -141,16 +143,14 @@ class ConsulConfig(SourceConfig):
             timeout=self.timeout,
             server_name=self.tls.server_name if self.tls else None,
         )
-        rules = Rules(warning=self.warning, tagged_address=self.tagged_address, zone_meta=self.zone_meta)
-        return ConsulSource(
-            api=api,
-            slots=slots,
-            resolve=Resolver().resolve,
-            rules=rules,
-            wait=self.wait,
-            include_tag=self.include_tag,
-            scope=self._scope(),
+        rules = Rules(
+            warning=self.warning,
+            tagged_address=self.tagged_address,
+            zone_meta=self.zone_meta,
+            tags=self.include_tag,
         )
+        asking = Asking(Reader(api, Resolver().resolve, rules), slots, self.wait)
+        return ConsulSource(asking=asking, include_tag=self.include_tag, scope=self._scope())
 
     def _connector(self, limit: int, tls: ssl.SSLContext | None) -> aiohttp.BaseConnector:
         url = URL(self.address)

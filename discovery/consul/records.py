@@ -1,11 +1,11 @@
-"""The body of `/v1/health/service/<service>` -> endpoints. Pure.
+"""The body of `/v1/health/service/<service>` -> records -> `Addr`. Pure.
 
 An instance is as well as the worst of its checks; one in maintenance is not served. Addresses may still be host names.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NotRequired, TypeVar
 
@@ -43,6 +43,7 @@ class Service(TypedDict):
     ID: str
     Address: str
     Port: int
+    Tags: NotRequired[list[str] | None]
     Meta: NotRequired[dict[str, str] | None]
     TaggedAddresses: NotRequired[dict[str, TaggedAddress] | None]
     Weights: NotRequired[Weights | None]
@@ -82,6 +83,16 @@ class Rules:
     warning: bool = False
     tagged_address: str | None = None
     zone_meta: str = "zone"
+    tags: bool = False
+    """Whether they are needed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One instance. `endpoint`: None when it may not be called; `tags`: in small letters, as Consul compares them."""
+
+    endpoint: Endpoint | None
+    tags: tuple[str, ...] = ()
 
 
 def instances(body: bytes) -> list[Instance]:
@@ -98,36 +109,48 @@ def names(body: bytes) -> list[str]:
     return _parsed(_NAMES, body)
 
 
-def endpoints(listed: list[Instance], rules: Rules) -> list[Endpoint]:
-    """Those that may be called, in an order that does not depend on Consul's."""
+def records(listed: list[Instance], rules: Rules) -> tuple[Record, ...]:
+    """In an order that does not depend on Consul's."""
     ordered = sorted(listed, key=lambda instance: (instance["Node"]["Node"], instance["Service"]["ID"]))
-    return [endpoint for instance in ordered for endpoint in _endpoint(instance, rules)]
+    return tuple(Record(_endpoint(instance, rules), _tags(instance) if rules.tags else ()) for instance in ordered)
 
 
-def unresolved(found: list[Endpoint]) -> set[str]:
+def unresolved(found: Iterable[Record]) -> set[str]:
     """Their addresses that are host names."""
-    return {endpoint.address for endpoint in found if not is_literal(endpoint.address)}
+    return {endpoint.address for endpoint in _endpoints(found) if not is_literal(endpoint.address)}
 
 
-def addr(listed: list[Instance], found: list[Endpoint], addresses: Mapping[str, tuple[str, ...]]) -> Addr:
+def tagged(found: Iterable[Record], tag: str) -> tuple[Record, ...]:
+    return tuple(record for record in found if tag.lower() in record.tags)
+
+
+def addr(found: Sequence[Record], addresses: Mapping[str, tuple[str, ...]]) -> Addr:
     """A service of which nothing may be called still exists."""
-    if not listed:
+    if not found:
         return Neg()
     return bound(
         replace(endpoint, address=address) if address != endpoint.address else endpoint
-        for endpoint in found
+        for endpoint in _endpoints(found)
         for address in addresses.get(endpoint.address, (endpoint.address,))
     )
 
 
-def _endpoint(instance: Instance, rules: Rules) -> Iterator[Endpoint]:
+def _endpoints(found: Iterable[Record]) -> Iterator[Endpoint]:
+    return (record.endpoint for record in found if record.endpoint is not None)
+
+
+def _tags(instance: Instance) -> tuple[str, ...]:
+    return tuple(tag.lower() for tag in instance["Service"].get("Tags") or ())
+
+
+def _endpoint(instance: Instance, rules: Rules) -> Endpoint | None:
     node, service = instance["Node"], instance["Service"]
     weight = _weight(instance, rules)
     address, port = _address(node, service, rules.tagged_address)
     if weight <= 0 or not address or not 0 < port < 65536:
-        return
+        return None
     meta = service.get("Meta") or {}
-    yield Endpoint(
+    return Endpoint(
         address=address,
         port=port,
         weight=float(weight),

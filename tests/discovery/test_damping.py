@@ -12,7 +12,7 @@ from discovery.address import Addr, Bound, Endpoint, Health, Neg, bound
 from discovery.damping import Damping
 from tests.discovery.observation import up
 
-ONE, TWO = Endpoint("10.0.0.1", 80), Endpoint("10.0.0.2", 80)
+ONE, TWO, THREE = (Endpoint(f"10.0.0.{number}", 80) for number in (1, 2, 3))
 
 
 class Told:
@@ -74,11 +74,11 @@ def test_a_steady_endpoint_is_told_of_at_once_beside_one_that_flaps() -> None:
 
 
 def test_unhealthy_and_draining_pass_at_once_and_health_when_it_lasts() -> None:
-    told = Told(bound([ONE, TWO]))
+    told = Told(bound([ONE, TWO, THREE]))
     ill, draining = replace(ONE, health=Health.UNHEALTHY), replace(TWO, health=Health.DRAINING)
-    assert told.says(bound([ill, draining]), 0.0) == bound([ill, draining])
-    assert told.says(bound([ONE, draining]), 0.2) == bound([ill, draining])
-    assert told.waits() == bound([ONE, draining])
+    assert told.says(bound([ill, draining, THREE]), 0.0) == bound([ill, draining, THREE])
+    assert told.says(bound([ONE, draining, THREE]), 0.2) == bound([ill, draining, THREE])
+    assert told.waits() == bound([ONE, draining, THREE])
 
 
 def test_what_was_draining_may_go_at_once() -> None:
@@ -92,6 +92,13 @@ def test_a_weight_that_flaps_is_told_of_once_a_second() -> None:
     for tick in range(50):
         told.says(bound([replace(ONE, weight=2.0 + tick % 2)]), tick / 10)
     assert told.pushes == [0.0, 1.0, 2.0, 3.0, 4.0]
+
+
+def test_an_endpoint_that_returns_where_nothing_else_serves_is_not_held_up() -> None:
+    told = Told(up(1))
+    assert told.says(up(2), 0.0) == up(2)
+    assert told.says(up(1), 0.1) == up(1)
+    assert told.due is None
 
 
 def test_no_such_name_passes_at_once() -> None:

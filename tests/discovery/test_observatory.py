@@ -114,7 +114,11 @@ async def test_the_longest_prefix_decides() -> None:
         sky.want(Path.parse("/#/consul/east/users"))
         sky.want(Path.parse("/#/consul/users"))
         await settle()
-        states = {name.show(): (state.addr, kind) for name, state, kind in sky.known() if isinstance(state, Known)}
+        states = {
+            name.show(): (state.addr, entry.kind)
+            for name, state, entry in sky.known()
+            if entry and isinstance(state, Known)
+        }
         assert states == {"/#/consul/east/users": (ONE, "east"), "/#/consul/users": (Bound(), "consul")}
 
 
@@ -134,11 +138,55 @@ async def test_restored_states_are_there_before_anybody_answers() -> None:
 
 
 @virtual
-async def test_names_come_from_the_catalogue_with_their_prefix() -> None:
+async def test_what_is_held_has_been_so_since_the_first_error_whatever_the_later_ones_say() -> None:
+    source = Platform()
+    source.truth[Path(("users",))] = ONE
+    now = asyncio.get_running_loop().time
+    async with Observatory([entry("/#/fake", source)], lambda _name, _state: None, clock=now) as sky:
+        sky.want(USERS)
+        await settle()
+        assert sky.held_since(USERS) is None
+        await asyncio.sleep(100)
+        failed_at = now()
+        source.fail(Unavailable("no network"))
+        await settle()
+        source.fail(Unavailable("no route"))
+        await asyncio.sleep(100)
+        assert sky.held_since(USERS) == pytest.approx(failed_at)
+        assert (sky.outage(FAKE).errors > 1, sky.outage(FAKE).last_error) == (True, "no route")
+        source.recover()
+        await asyncio.sleep(100)
+        assert sky.held_since(USERS) is None
+
+
+@virtual
+async def test_what_is_restored_is_held_from_the_beginning() -> None:
+    source = Platform()
+    source.fail(Unavailable("no network"))
+    restored = {USERS: Known(ONE, 1, 2)}
+    async with Observatory([entry("/#/fake", source)], lambda *_: None, restored=restored, clock=lambda: 7.0) as sky:
+        assert sky.held_since(USERS) is None
+        sky.want(USERS)
+        assert sky.held_since(USERS) == 7.0
+
+
+@virtual
+async def test_names_come_from_the_catalogue() -> None:
     source = Platform()
     source.truth[Path(("users",))] = ONE
     async with observatory(entry("/#/fake", source)) as sky:
-        assert list(await sky.names(Path.parse("/#/fake"))) == [USERS]
+        assert await sky.names(FAKE) == [Path(("users",))]
+
+
+class _Unlisted:
+    async def observe(self, name: Path, publish: Publish) -> None:
+        raise NotImplementedError
+
+
+@virtual
+async def test_a_source_without_a_catalogue_has_no_names_rather_than_an_empty_list_of_them() -> None:
+    async with observatory(SourceEntry(FAKE, "fake", 1, _Unlisted())) as sky:
+        assert await sky.names(FAKE) is None
 
 
 class _Slow:

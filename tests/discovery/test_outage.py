@@ -102,3 +102,19 @@ async def test_one_bug_is_one_traceback_however_many_names_meet_it(caplog: pytes
         outage.failed(name(number), "bug", bug())
     assert len([record for record in caplog.records if record.exc_info]) == 1
     outage.close()
+
+
+@virtual
+async def test_every_failed_attempt_is_counted_and_the_last_one_kept_after_recovery() -> None:
+    outage = Outage("/#/consul", asyncio.get_running_loop())
+    assert (outage.errors, outage.last_error, outage.last_error_age) == (0, None, None)
+    for reason in ("refused", "refused", "no route"):
+        outage.failed(name(1), reason, None)
+    outage.failed(name(2), "no route to 2", None)
+    assert (outage.is_failing(name(1)), outage.is_failing(name(3))) == (True, False)
+    outage.recovered(name(1))
+    outage.forget(name(2))
+    await asyncio.sleep(60)
+    assert (outage.errors, outage.last_error, outage.last_error_age) == (4, "no route to 2", pytest.approx(60))
+    assert (outage.is_failing(name(1)), outage.is_failing(name(2))) == (False, False)
+    outage.close()

@@ -9,13 +9,15 @@ from pathlib import Path as FilePath
 import consul.aio
 import pytest
 
-from discovery.address import Bound, Neg, Protocol
+from discovery.address import Bound, Known, Neg, Protocol, State
 from discovery.consul.config import ConsulConfig, Tls
+from discovery.observatory import Observatory, SourceEntry
+from discovery.observing import Settings
 from discovery.path import Path
 from discovery.source import Misconfigured, Unavailable
 from scripts import consul as scripts_consul
 from scripts.consul import Agent, agent, find
-from tests.discovery.contract import ONE, TWO, Key, SourceContract, Watch, World, watching
+from tests.discovery.contract import ONE, TWO, Key, SourceContract, Watch, World, keys, watching
 
 pytestmark = pytest.mark.skipif(find() is None, reason="no consul here: `python -m scripts.consul --fetch` says why")
 
@@ -68,7 +70,7 @@ class ConsulWorld(World):
 
 
 class TestConsulContract(SourceContract):
-    lacks = frozenset({"garble", "misconfigure"})
+    lacks = frozenset({"garble", "misconfigure", "halve", "stall", "lose"})
 
     @asynccontextmanager
     async def open_world(self) -> AsyncIterator[World]:
@@ -281,6 +283,31 @@ async def test_tls_checks_both_sides(tmp_path: FilePath) -> None:
         ):
             async with ConsulConfig(address=url, tls=bad).open() as source, watching(source, WEB) as watch:
                 assert isinstance(await watch.ends(), Unavailable)
+
+
+async def test_a_consul_that_is_killed_and_forgets_is_observed_again_within_five_seconds(running: Agent) -> None:
+    """Its index begins anew below the one that a blocking query was waiting with."""
+    states: asyncio.Queue[State] = asyncio.Queue()
+    async with witness(running) as client, ConsulConfig(address=running.url).open() as source:
+        for number in range(20):
+            await client.agent.service.register("other", address=ONE[0], port=1000 + number)
+        await client.agent.service.register("web", address=ONE[0], port=ONE[1])
+        entry = SourceEntry(Path(("#", "consul")), "consul", 2, source, Settings())
+        async with Observatory([entry], lambda _, state: states.put_nowait(state)) as observatory:
+            observatory.want(Path(("#", "consul")).then(WEB))
+            await _leads_to(states, ONE)
+            await running.restart()
+            await client.agent.service.register("web", address=TWO[0], port=TWO[1])
+            async with asyncio.timeout(5):
+                await _leads_to(states, TWO)
+
+
+async def _leads_to(states: asyncio.Queue[State], key: Key) -> None:
+    """The next state that is no held one leads there."""
+    while True:
+        state = await states.get()
+        if isinstance(state, Known) and not state.held and keys(state.addr) == {key}:
+            return
 
 
 async def test_an_observation_of_nothing_is_neg(running: Agent) -> None:

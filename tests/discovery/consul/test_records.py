@@ -7,14 +7,14 @@ from hypothesis import strategies as st
 from discovery.address import Addr, Bound, Endpoint, Health, Neg, Protocol
 from discovery.consul import records
 from discovery.consul.records import Malformed, Rules
+from tests.discovery.contract import ONE, THREE, TWO
 from tests.fakes.consul import instance
 
 STRICT = Rules()
 
 
 def read(*listed: object, rules: Rules = STRICT) -> Addr:
-    found = records.instances(json.dumps(listed).encode())
-    return records.addr(found, records.endpoints(found, rules), {})
+    return records.addr(records.records(records.instances(json.dumps(listed).encode()), rules), {})
 
 
 def only(*listed: object, rules: Rules = STRICT) -> Endpoint:
@@ -35,6 +35,7 @@ def test_an_instance_becomes_an_endpoint() -> None:
         host="node-10.0.0.1",
         protocol=Protocol.GRPC,
         metadata=(("protocol", "grpc"), ("zone", "a")),
+        origin="10.0.0.1:80 on node-10.0.0.1",
     )
 
 
@@ -98,16 +99,27 @@ def test_an_instance_without_a_port_is_known_and_not_callable() -> None:
     assert read(instance("10.0.0.1", 0)) == Bound()
 
 
+def test_a_tag_chooses_instances_whatever_its_letters_as_in_consul() -> None:
+    body = json.dumps([instance(*ONE, Tags=["Blue", "x"]), instance(*TWO, Tags=None), instance(*THREE)]).encode()
+    found = records.records(records.instances(body), Rules(tags=True))
+    assert records.addr(records.tagged(found, "bluE"), {}) == read(instance(*ONE))
+    assert records.addr(records.tagged(found, "red"), {}) == Neg()
+    sick = records.records(
+        records.instances(json.dumps([instance(*ONE, status="critical", Tags=["b"])]).encode()), Rules(tags=True)
+    )
+    assert records.addr(records.tagged(sick, "b"), {}) == Bound()
+
+
 def test_the_order_of_the_list_does_not_matter() -> None:
     first, second = instance("10.0.0.1", 80), instance("10.0.0.2", 80)
     assert read(first, second) == read(second, first)
 
 
 def test_host_names_are_replaced_by_all_their_addresses() -> None:
-    found = records.instances(json.dumps([instance("db.example", 80), instance("10.0.0.9", 80)]).encode())
-    endpoints = records.endpoints(found, Rules())
-    assert records.unresolved(endpoints) == {"db.example"}
-    addr = records.addr(found, endpoints, {"db.example": ("10.0.0.1", "10.0.0.2")})
+    body = json.dumps([instance("db.example", 80), instance("10.0.0.9", 80)]).encode()
+    found = records.records(records.instances(body), Rules())
+    assert records.unresolved(found) == {"db.example"}
+    addr = records.addr(found, {"db.example": ("10.0.0.1", "10.0.0.2")})
     assert isinstance(addr, Bound)
     assert [endpoint.address for endpoint in addr.endpoints] == ["10.0.0.1", "10.0.0.2", "10.0.0.9"]
     assert {endpoint.host for endpoint in addr.endpoints} == {"node-db.example", "node-10.0.0.9"}

@@ -90,8 +90,8 @@ async def test_the_options_reach_consul(consul: FakeConsul) -> None:
         }
     )
     async with config.open() as source, watching(source, Path((".local", "blue", "web"))) as watch:
-        await watch.sees(ONE)
-    assert dict(consul.asked[0].query) == {"stale": "", "ns": "n", "partition": "p", "tag": "blue"}
+        await watch.sees_none()
+    assert dict(consul.asked[0].query) == {"stale": "", "ns": "n", "partition": "p"}
     assert consul.asked[0].headers["X-Consul-Token"] == "s3cret"
 
 
@@ -232,7 +232,7 @@ async def test_host_names_are_resolved_again_when_their_ttl_has_passed(consul: F
 
     consul.put("web", instance("db.example", 8080))
     async with ConsulConfig(address=consul.url).open() as source:
-        source.resolve = resolve
+        source.asking.reader.resolve = resolve
         async with watching(source, WEB) as watch:
             await watch.sees(ONE)
             await consul.has_been_asked(2)
@@ -246,7 +246,7 @@ async def test_a_host_name_that_cannot_be_resolved_is_an_error(consul: FakeConsu
 
     consul.put("web", instance(*TWO), instance("db.example", 8080))
     async with ConsulConfig(address=consul.url).open() as source:
-        source.resolve = resolve
+        source.asking.reader.resolve = resolve
         async with watching(source, WEB) as watch:
             assert "SERVFAIL" in str(await watch.ends())
             assert watch.published == []

@@ -8,10 +8,13 @@ from typing import Any
 
 import pytest
 
+from discovery import registry
+from discovery.settings import SourceConfig
 from mesh.config.load import examine
 from mesh.config.schema import schema
 
-MANUAL = (Path(__file__).parents[3] / "docs" / "configuration.md").read_text()
+ROOT = Path(__file__).parents[3]
+MANUAL = (ROOT / "docs" / "configuration.md").read_text()
 SECTIONS = {
     "": "The file",
     "Admin": "`admin`",
@@ -52,11 +55,21 @@ def test_every_key_has_its_row(name: str) -> None:
     assert [row for row in rows(name) if row not in written] == []
 
 
-@pytest.mark.parametrize("kind", ["ConsulConfig", "DnsConfig", "FilesConfig", "StaticConfig", "Tls"])
+@pytest.mark.parametrize("kind", ["ConsulConfig", "DnsConfig", "FilesConfig", "StaticConfig"])
 def test_every_key_of_a_source_is_named(kind: str) -> None:
     described: Any = schema()
     written = section("`sources`")
     assert [key for key in described["$defs"][kind]["properties"] if f"`{key}`" not in written] == []
+
+
+@pytest.mark.parametrize("kind", registry.OURS)
+def test_the_page_of_a_source_names_every_key_of_its_own(kind: str) -> None:
+    config = registry.load(kind)
+    assert not isinstance(config, registry.Broken), config
+    page = (ROOT / "discovery" / kind / "README.md").read_text()
+    keys = set(config.model_fields) - set(SourceConfig.model_fields)
+    assert sorted(key for key in keys if f"{key}:" not in page and f"`{key}`" not in page) == []
+    assert f"discovery/{kind}/README.md" in MANUAL
 
 
 def test_the_example_of_the_manual_is_good(tmp_path: Path) -> None:
