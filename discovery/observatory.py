@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Self
@@ -45,9 +45,10 @@ class SourceEntry:
 class _Wanted:
     state: State
     """Of a name that no source can be asked for; `observation` states it otherwise."""
-    kind: str = ""
+    entry: SourceEntry | None = None
     observation: Observation | None = None
     wants: int = 0
+    held_since: float | None = None
 
 
 class Observatory:
@@ -143,15 +144,27 @@ class Observatory:
             return Pending()
         return wanted.observation.state if wanted.observation else wanted.state
 
-    def known(self) -> Iterator[tuple[Path, State, str]]:
-        """Every observation there is: its name, its state, the kind of its source."""
+    def known(self) -> Iterator[tuple[Path, State, SourceEntry | None]]:
+        """Every observation there is: its name, its state, and its source, if there is one."""
         for name, wanted in self._wanted.items():
-            yield name, self.state(name), wanted.kind
+            yield name, wanted.observation.state if wanted.observation else wanted.state, wanted.entry
 
-    async def names(self, root: Path) -> Iterable[Path]:
-        """What the source at `root` could observe now. Raises as `Catalog.names` does; KeyError when there is none."""
+    def held_since(self, name: Path) -> float | None:
+        """Since when it is the last known good, in seconds since the epoch; None when it is not held."""
+        wanted = self._wanted.get(name)
+        return wanted.held_since if wanted else None
+
+    def outage(self, root: Path) -> Outage:
+        """What fails at the source with this prefix. Raises KeyError when there is none."""
+        return self._scopes[root].outage
+
+    async def names(self, root: Path) -> list[Path] | None:
+        """What the source at `root` could observe now, without the prefix; None when it has no list of its names.
+
+        Raises as `Catalog.names` does; KeyError when there is no such source.
+        """
         source = self._entries[root].source
-        return [root.then(rest) for rest in await source.names()] if isinstance(source, Catalog) else []
+        return list(await source.names()) if isinstance(source, Catalog) else None
 
     def entry(self, name: Path) -> SourceEntry | None:
         """The source whose prefix is the longest that `name` begins with."""
@@ -165,13 +178,13 @@ class Observatory:
         rest = name.drop(len(entry.root))
         if not (entry.fewest or entry.segments) <= len(rest) <= entry.segments:
             wrong = f"{entry.root.show()} is asked for names of {entry.segments} segments, not {len(rest)}"
-            return _Wanted(Failed(wrong), entry.kind)
+            return _Wanted(Failed(wrong), entry)
         restored = self._restored.pop(name, None)
         if restored is not None:
             restored = replace(restored, held=restored.held or RESTORED)
         observation = Observation(name, rest, self._scopes[entry.root], restored)
         observation.start()
-        return _Wanted(observation.state, entry.kind, observation)
+        return _Wanted(observation.state, entry, observation, held_since=self._clock() if restored else None)
 
     def _forget(self, name: Path) -> None:
         observation = self._wanted.pop(name).observation
@@ -179,6 +192,9 @@ class Observatory:
             observation.stop()
 
     def _changed(self, name: Path, state: State) -> None:
+        if wanted := self._wanted.get(name):
+            held = isinstance(state, Known) and state.held is not None
+            wanted.held_since = (wanted.held_since or self._clock()) if held else None
         self.on_change(name, state)
 
     def _sweep_later(self) -> None:

@@ -1,4 +1,4 @@
-"""The log of one source: transitions only, and one line for all names that fail together.
+"""What fails at one source: counted, and logged as transitions only, with one line for all names that fail together.
 
 The first failure is told at once. What follows within a second is told together: by name while it is a few names,
 by count when it is many. Repeats are DEBUG.
@@ -34,13 +34,27 @@ class Outage:
         self._recovered: dict[Path, float] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._bugs: set[tuple[str, str, int]] = set()
+        self.errors = 0
+        """Attempts that failed, of every name, since the source was opened."""
+        self.last_error: str | None = None
+        self._last_error_at = 0.0
 
     @property
     def names(self) -> int:
         """How many names of this source have no stream that answers."""
         return len(self._failing)
 
+    @property
+    def last_error_age(self) -> float | None:
+        """Seconds."""
+        return None if self.last_error is None else self._loop.time() - self._last_error_at
+
+    def is_failing(self, name: Path) -> bool:
+        return name in self._failing
+
     def failed(self, name: Path, reason: str, bug: Exception | None) -> None:
+        self.errors += 1
+        self.last_error, self._last_error_at = reason, self._loop.time()
         if bug is not None:
             self._report(bug, name)
         known = self._failing.get(name)

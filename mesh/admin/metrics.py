@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Iterable, Mapping, Sequence
 
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 Sample = tuple[Mapping[str, str], float]
+Distribution = tuple[Mapping[str, str], Sequence[tuple[float, int]], float]
+"""Labels; how many were at most so much, the last bound infinite; the sum of all."""
 
 
 class _Now(Collector):
@@ -25,6 +28,15 @@ def gauge(name: str, text: str, samples: Iterable[Sample]) -> Metric:
 
 def counter(name: str, text: str, samples: Iterable[Sample]) -> Metric:
     return _filled(CounterMetricFamily, name, text, samples)
+
+
+def histogram(name: str, text: str, samples: Iterable[Distribution]) -> Metric:
+    rows = list(samples)
+    family = HistogramMetricFamily(name, text, labels=list(rows[0][0]) if rows else [])
+    for values, cumulative, total in rows:
+        buckets = [("+Inf" if math.isinf(bound) else str(bound), number) for bound, number in cumulative]
+        family.add_metric(list(values.values()), buckets, total)
+    return family
 
 
 def _filled(

@@ -15,9 +15,10 @@ from discovery.path import Path
 from mesh.agent.binder import Binder
 from mesh.agent.overlap import leaves
 from mesh.agent.routers import Router
+from mesh.agent.sources import head
 from mesh.naming.bind import Binding, bind
 from mesh.naming.dtab import Dtab
-from mesh.naming.explain import explain, trail
+from mesh.naming.explain import Asked, explain, trail
 from mesh.naming.identify import Unidentified
 from mesh.naming.trace import Grade
 
@@ -102,11 +103,20 @@ class Explainer:
             "outcome": OUTCOMES[binding.grade],
             "unanswered": self.binder.unanswered(binding),
             "local_dtab": local.show() if local else None,
-            "tree": explain(binding, self.observatory.state),
+            "tree": explain(binding, self.observatory.state, self._asked),
             "trail": trail(binding),
-            "endpoints": {id.show(): described(self.observatory.state(id)) for id in dict.fromkeys(ids)},
+            "endpoints": {id.show(): self._described(id) for id in dict.fromkeys(ids)},
             "in_use": [used.key for used in in_use],
         }
+
+    def _asked(self, name: Path) -> Asked | None:
+        entry = self.observatory.entry(name)
+        return Asked(head(entry), self.observatory.held_since(name)) if entry else None
+
+    def _described(self, id: Path) -> dict[str, object]:
+        entry = self.observatory.entry(id)
+        source = head(entry) if entry else None
+        return {"source": source, **described(self.observatory.state(id), self.observatory.held_since(id))}
 
 
 def _path(name: str, router: Router) -> Path:
@@ -118,8 +128,8 @@ def _path(name: str, router: Router) -> Path:
     return identified.path
 
 
-def described(state: State) -> dict[str, object]:
-    """A state as JSON: what is known, since when, how fresh, and why it is held."""
+def described(state: State, held_since: float | None) -> dict[str, object]:
+    """A state as JSON: what is known, since when, how fresh, and why and since when it is held."""
     if not isinstance(state, Known):
         kind = "pending" if isinstance(state, Pending) else "failed"
         return {"state": kind, "reason": state.reason, "endpoints": []}
@@ -129,6 +139,7 @@ def described(state: State) -> dict[str, object]:
         "since": state.since,
         "confirmed_at": state.confirmed_at,
         "held": state.held,
+        "held_since": held_since,
         "endpoints": [_endpoint(each) for each in state.addr.endpoints] if isinstance(state.addr, Bound) else [],
     }
 
@@ -141,5 +152,6 @@ def _endpoint(endpoint: Endpoint) -> dict[str, object]:
         "health": endpoint.health.value,
         "zone": endpoint.zone,
         "host": endpoint.host,
+        "origin": endpoint.origin,
         "protocol": endpoint.protocol.value if endpoint.protocol else None,
     }

@@ -6,19 +6,19 @@ import importlib.metadata
 import os
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path as File
 from typing import TYPE_CHECKING
 
 from prometheus_client.core import Metric
 
-from discovery.address import Known, Pending, State
+from discovery.address import Known
 from discovery.observatory import SourceEntry
 from discovery.path import Path
-from discovery.source import SourceError
-from mesh.admin.metrics import Sample, counter, exposition, gauge
-from mesh.agent import envoy_admin
+from mesh.admin.metrics import Sample, counter, exposition, gauge, histogram
+from mesh.agent import envoy_admin, sources
 from mesh.agent.names import Name
+from mesh.agent.sources import Survey
 from mesh.envoy.names import scope_resource
 from mesh.naming.bind import Broken, Waiting
 from mesh.naming.dtab import Dtab
@@ -96,18 +96,11 @@ class BrainFacts:
         }
 
     async def catalog(self) -> dict[str, object]:
-        """What each source could name. One that can't be asked is an error beside the others, not an empty list."""
-        return {"sources": [await self._enumerated(entry) for entry in self._brain.entries]}
-
-    async def _enumerated(self, entry: SourceEntry) -> dict[str, object]:
-        row: dict[str, object] = {"prefix": entry.root.show(), "kind": entry.kind, "names": [], "error": None}
-        try:
-            row["names"] = sorted(path.show() for path in await self._brain.observatory.names(entry.root))
-        except SourceError as error:
-            row["error"] = str(error)
-        return row
+        return {"sources": await sources.listings(self._brain.observatory, self._brain.entries)}
 
     async def status(self) -> dict[str, object]:
+        observatory, entries = self._brain.observatory, self._brain.entries
+        surveys, now = sources.surveys(observatory, entries), time.time()
         return {
             "version": importlib.metadata.version("tieline"),
             "uptime_seconds": round(time.time() - self._started, 1),
@@ -115,7 +108,9 @@ class BrainFacts:
             "brain": {"pid": os.getpid(), "rss_bytes": _rss_bytes()},
             "envoy": await self._envoy(),
             "names": {"in_use": len(self._brain.binder.names), "refused": self._brain.binder.names.refused_count},
-            "sources": [self._source(entry) for entry in self._brain.entries],
+            "sources": [
+                sources.row(entry, surveys[entry.root], observatory.outage(entry.root), now) for entry in entries
+            ],
             "proxies": [_stream(each) for each in self._brain.ads.status()],
             "nacks": self._brain.nacks.rows(),
             "snapshot": {"written_at": self._brain.snapshot.written_at},
@@ -128,28 +123,6 @@ class BrainFacts:
             return {"version": None, "error": str(error) or type(error).__name__}
         return answer
 
-    def _states(self, entry: SourceEntry) -> Iterable[tuple[Path, State]]:
-        for path, state, _ in self._brain.observatory.known():
-            if self._brain.observatory.entry(path) is entry:
-                yield path, state
-
-    def _source(self, entry: SourceEntry) -> dict[str, object]:
-        states = [state for _, state in self._states(entry)]
-        known = [state for state in states if isinstance(state, Known)]
-        held = [state.held for state in known if state.held]
-        failed = [state.reason for state in states if not isinstance(state, Known) and state.reason]
-        oldest = min((state.confirmed_at for state in known), default=None)
-        return {
-            "prefix": entry.root.show(),
-            "kind": entry.kind,
-            "state": _verdict(states, held, failed),
-            "observations": len(states),
-            "held": len(held),
-            "failed": len(failed),
-            "oldest_confirmed_seconds": None if oldest is None else round(time.time() - oldest, 1),
-            "last_error": next(iter(failed + held), None),
-        }
-
     async def metrics(self) -> str:
         ours = exposition(self._families())
         try:
@@ -159,7 +132,7 @@ class BrainFacts:
 
     def _families(self) -> Iterable[Metric]:
         brain = self._brain
-        states = Counter((kind or "none", _kind(state)) for _, state, kind in brain.observatory.known())
+        surveys = sources.surveys(brain.observatory, brain.entries)
         resolved: list[Sample] = [({"status": str(code)}, n) for code, n in brain.resolver.answers.items()]
         yield gauge("tieline_ready", "1 once an Envoy has acknowledged its configuration.", [({}, self.ready())])
         yield gauge("tieline_names", "Names in use.", [({}, len(brain.binder.names))])
@@ -167,7 +140,7 @@ class BrainFacts:
         yield gauge(
             "tieline_observations",
             "Observations by source kind and state.",
-            [({"kind": kind, "state": state}, number) for (kind, state), number in states.items()],
+            [({"kind": kind, "state": state}, number) for (kind, state), number in self._states(surveys).items()],
         )
         yield counter(
             "tieline_names_asked", "Names that were not in use and were asked for.", [({}, brain.binder.asked)]
@@ -175,6 +148,75 @@ class BrainFacts:
         yield counter("tieline_binds", "Evaluations of the delegation table.", [({}, brain.binder.binds)])
         yield counter("tieline_resolved", "Requests to names not bound yet, by answer.", resolved)
         yield counter("tieline_nacks", "Resources that Envoy refused.", [({}, brain.nacks.count)])
+        yield from self._of_sources(surveys)
+        yield from self._of_changes()
+
+    def _states(self, surveys: Mapping[Path | None, Survey]) -> Counter[tuple[str, str]]:
+        kinds = {entry.root: entry.kind for entry in self._brain.entries}
+        found: Counter[tuple[str, str]] = Counter()
+        for root, survey in surveys.items():
+            for state, number in survey.states.items():
+                found[kinds[root] if root else "none", state] += number
+        return found
+
+    def _of_sources(self, surveys: Mapping[Path | None, Survey]) -> Iterable[Metric]:
+        now, outage = time.time(), self._brain.observatory.outage
+        every = [(_labels(entry), entry, surveys[entry.root]) for entry in self._brain.entries]
+        asked = [each for each in every if each[2].observed]
+        aged = [each for each in asked if sources.grows_old(each[1])]
+        yield gauge(
+            "tieline_source_up",
+            "1 while the source answers for at least one of its names in use, else 0; absent while none is.",
+            [(labels, survey.answered > 0) for labels, _, survey in asked],
+        )
+        yield gauge(
+            "tieline_source_observed_names",
+            "Names that are observed at the source.",
+            [(labels, survey.observed) for labels, _, survey in every],
+        )
+        yield gauge(
+            "tieline_source_held_names",
+            "Names at their last known good: the source can't be asked, or what it says needs a second look.",
+            [(labels, survey.states["held"]) for labels, _, survey in every],
+        )
+        yield gauge(
+            "tieline_source_failed_names",
+            "Names of which nothing is known, because asking the source for them has failed.",
+            [(labels, survey.failed) for labels, _, survey in every],
+        )
+        yield counter(
+            "tieline_source_errors",
+            "Attempts to observe a name at the source that failed.",
+            [(labels, outage(entry.root).errors) for labels, entry, _ in every],
+        )
+        yield gauge(
+            "tieline_source_oldest_confirmation_age_seconds",
+            "How long ago the source last confirmed the name that it has not confirmed for longest.",
+            [(labels, max(0.0, now - survey.oldest)) for labels, _, survey in aged if survey.oldest is not None],
+        )
+        yield gauge(
+            "tieline_source_newest_confirmation_age_seconds",
+            "How long ago the source last confirmed any name.",
+            [(labels, max(0.0, now - survey.newest)) for labels, _, survey in aged if survey.newest is not None],
+        )
+
+    def _of_changes(self) -> Iterable[Metric]:
+        delays, entries = self._brain.propagation.delays, self._brain.entries
+        lacking = self._brain.propagation.unacknowledged()
+        yield histogram(
+            "tieline_propagation_seconds",
+            "From what a source says anew of a name in use until every proxy that wants it has acknowledged it.",
+            [(_labels(each), delays[each.root].cumulative, delays[each.root].seconds) for each in entries],
+        )
+        yield gauge(
+            "tieline_propagation_unacknowledged",
+            "Changes that a proxy has not acknowledged yet.",
+            [(_labels(each), lacking[each.root]) for each in entries],
+        )
+
+
+def _labels(entry: SourceEntry) -> dict[str, str]:
+    return {"source": entry.root.show(), "kind": entry.kind}
 
 
 def _stream(stream: StreamStatus) -> dict[str, object]:
@@ -209,20 +251,6 @@ def _paths(tree: BoundTree) -> NameTree[Path]:
             return Alt(tuple(_paths(each) for each in trees))
         case _:
             return tree
-
-
-def _verdict(states: list[State], held: list[str], failed: list[str]) -> str:
-    if not states:
-        return "unused"
-    if failed:
-        return "failed"
-    return "held" if held else "ok"
-
-
-def _kind(state: State) -> str:
-    if isinstance(state, Known):
-        return "held" if state.held else "known"
-    return "pending" if isinstance(state, Pending) else "failed"
 
 
 def _rss_bytes() -> int:

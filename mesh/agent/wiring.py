@@ -14,6 +14,7 @@ from mesh.agent.explainer import Explainer
 from mesh.agent.idle import Idle
 from mesh.agent.nacks import Nacks
 from mesh.agent.names import Key
+from mesh.agent.propagation import Propagation
 from mesh.agent.publisher import Publisher
 from mesh.agent.refusal import unidentified
 from mesh.agent.resolver import Resolver
@@ -52,6 +53,7 @@ class Brain:
         self.routers = {each.name: Router(each.name, each.dst_prefix) for each in config.routers}
         self.observatory = Observatory(entries, self._on_state, restored=observations, linger=config.names.linger)
         self.publisher = Publisher(self.ads, self.observatory.state, time.monotonic, config.names.linger)
+        self.propagation = Propagation(self.ads, [each.root for each in entries], self._root, time.monotonic)
         self.binder = self._binder()
         self.nacks = Nacks(self.binder, self.ads)
         bind_timeout = config.naming.bind_timeout
@@ -82,11 +84,12 @@ class Brain:
             publisher=self.publisher,
             clock=time.monotonic,
         )
-        binder.on_wanted = self.snapshot.observed
+        binder.on_wanted = self._on_wanted
         binder.on_names_changed = lambda name, kept: self.snapshot.named(name.id, kept=kept, grpc=name.grpc)
         return binder
 
     def _on_event(self, event: Event) -> None:
+        self.propagation.on_event(event)
         if isinstance(event, Nack) and event.culprits:
             self.nacks.refused(event)
 
@@ -96,8 +99,17 @@ class Brain:
         return timedelta(seconds=self.config.naming.bind_timeout + 2 * PATIENCE_MARGIN_SECONDS)
 
     def _on_state(self, path: Path, state: State) -> None:
-        self.binder.on_state(path, state)
+        with self.propagation.measured(path):
+            self.binder.on_state(path, state)
         self.explainer.on_state()
+
+    def _on_wanted(self, path: Path, state: State | None) -> None:
+        self.snapshot.observed(path, state)
+        self.propagation.wanted(path, state)
+
+    def _root(self, path: Path) -> Path | None:
+        entry = self.observatory.entry(path)
+        return entry.root if entry else None
 
     def adopt(self, scopes: Iterable[str]) -> None:
         """Envoy has scopes from an earlier brain. Those that the disk didn't tell of are names in use, too."""

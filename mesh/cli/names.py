@@ -56,10 +56,19 @@ def _table(used: list[Answer]) -> Table:
 
 
 def _print_catalog(answer: Answer) -> None:
+    """A line for each source, below it its names. Only the former have blanks in them."""
     for source in entries(answer, "sources"):
-        root = text(source, "prefix")
-        error = text(source, "error", "")
+        found, error = texts(source, "names"), text(source, "error", "")
+        typer.echo("\n".join([_source(source), *found]))
         if error:
-            typer.echo(f"{root}: can't be listed: {error}", err=True)
-        for name in texts(source, "names"):
-            typer.echo(name if name.startswith(root) else f"{root}{name}")
+            typer.echo(f"{text(source, 'prefix')}: can't be listed: {error}", err=True)
+
+
+def _source(source: Answer) -> str:
+    told = ", ".join(each for key in ("kind", "freshness") if (each := text(source, key, "")))
+    names = number(source, "count")
+    if names is not None:
+        listed = f"{names:.0f} name{'s' * (names != 1)}"
+    else:
+        listed = "can't be listed" if text(source, "error", "") else "has no list of its names"
+    return f"{text(source, 'prefix')} ({told}): {listed}"

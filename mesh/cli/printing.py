@@ -11,8 +11,8 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
-# Where no terminal says how wide it is, nothing should be cut.
-WIDTH_OF_A_PIPE = 240
+# Where no terminal says how wide it is, nothing should be cut or wrapped.
+WIDTH_OF_A_PIPE = 2000
 
 
 def print_json(value: object) -> None:

@@ -49,7 +49,9 @@ def complaints(answer: Answer) -> list[str]:
 
 
 def _source_complaints(source: Answer) -> list[str]:
-    name, error, found = text(source, "prefix"), text(source, "last_error", ""), []
+    name, found = text(source, "prefix"), []
+    # An older agent tells the last error only.
+    error = text(source, "reason" if "reason" in source else "last_error", "")
     if failed := count(source, "failed"):
         found.append(f"source {name}: names that can't be observed: {failed}")
     if held := count(source, "held"):
@@ -72,26 +74,33 @@ def _print(answer: Answer) -> None:
         f"envoy: {text(envoy, 'version')}, {text(envoy, 'state', 'not answering')}, epoch {text(envoy, 'epoch')}\n"
     )
     show(_sources(entries(answer, "sources")))
+    for source in entries(answer, "sources"):
+        if error := text(source, "last_error", ""):
+            typer.echo(f"{text(source, 'prefix')}: last error {_ago(number(source, 'last_error_seconds'))}: {error}")
     typer.echo("")
     show(_proxies(entries(answer, "proxies")))
 
 
 def _sources(sources: list[Answer]) -> Table:
-    from rich.table import Table
+    from rich.table import Column, Table
 
-    table = Table("SOURCE", "KIND", "STATE", "NAMES", "HELD", "FAILED", "CONFIRMED", box=None, pad_edge=False)
+    counts = ("observations", "held", "failed", "errors")
+    heads = ("KIND", "FRESHNESS", "STATE", "NAMES", "HELD", "FAILED", "ERRORS", "CONFIRMED")
+    table = Table(Column("SOURCE", overflow="fold"), *heads, box=None, pad_edge=False)
     for source in sources:
-        confirmed = number(source, "oldest_confirmed_seconds")
         table.add_row(
             text(source, "prefix"),
             text(source, "kind"),
+            text(source, "freshness"),
             text(source, "state"),
-            str(count(source, "observations")),
-            str(count(source, "held")),
-            str(count(source, "failed")),
-            "-" if confirmed is None else f"{duration(confirmed)} ago",
+            *(str(count(source, key)) for key in counts),
+            _ago(number(source, "oldest_confirmed_seconds")),
         )
     return table
+
+
+def _ago(seconds: float | None) -> str:
+    return "-" if seconds is None else f"{duration(seconds)} ago"
 
 
 def _proxies(proxies: list[Answer]) -> Table:

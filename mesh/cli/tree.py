@@ -54,6 +54,7 @@ class Drawing:
             label.append("  split over")
         if verdict:
             label.append(f": {verdict}", style="" if taken else "red")
+        label.append(self._source(node), style="dim")
         if (origin := _origin(node)) not in ("", above):
             label.append(f"   [{origin}]", style="cyan")
         return label
@@ -69,12 +70,27 @@ class Drawing:
             parts.insert(0, f"is {text(bound, 'id')}")
         if residual != "/":
             parts.append(f"residual {residual}")
-        confirmed = number(state, "confirmed_at")
-        if confirmed:
-            parts.append(f"confirmed {duration(max(0.0, self.now - confirmed))} ago")
         if held := text(state, "held", ""):
-            parts.append(f"HELD at the last known good: {held}")
+            parts.append(f"HELD at the last known good{self._since(state)}: {held}")
         return f": {', '.join(parts)}"
+
+    def _source(self, node: Answer) -> str:
+        """Whose word it is, how that source hears of changes, and when it last said so."""
+        source, state = section(node, "source"), section(node, "state")
+        told = ", ".join(each for key in ("kind", "freshness") if (each := text(source, key, "")))
+        parts = [f"source {text(source, 'prefix')}: {told}"] if source else []
+        if confirmed := number(state, "confirmed_at"):
+            parts.append(f"confirmed {self._ago(confirmed)}")
+        if text(state, "held", "") and not section(node, "bound"):
+            parts.append(f"held{self._since(state)}")
+        return f" ({'; '.join(parts)})" if parts else ""
+
+    def _since(self, state: Answer) -> str:
+        since = number(state, "held_since")
+        return f" since {self._ago(since)}" if since else ""
+
+    def _ago(self, at: float) -> str:
+        return f"{duration(max(0.0, self.now - at))} ago"
 
     def _endpoints(self, known: Answer) -> Iterable[Text]:
         endpoints = entries(known, "endpoints")
@@ -108,11 +124,12 @@ def _origin(node: Answer) -> str:
 def _endpoint(endpoint: Answer) -> str:
     address = text(endpoint, "address")
     shown = f"[{address}]" if ":" in address else address
-    weight = number(endpoint, "weight")
+    weight, health = number(endpoint, "weight"), text(endpoint, "health", "")
     parts = [
         f"{shown}:{text(endpoint, 'port')}",
+        text(endpoint, "origin", ""),
         "" if weight in (None, 1.0) else f"weight {weight:g}",
-        text(endpoint, "health", "").replace("unknown", ""),
+        "" if health in ("unknown", "healthy") else health,
         f"zone {text(endpoint, 'zone')}" if text(endpoint, "zone", "") else "",
         f"on {text(endpoint, 'host')}" if text(endpoint, "host", "") else "",
     ]

@@ -2,12 +2,13 @@
 
 Each node has `type` (delegate, alt, union, leaf, neg, fail, empty, exception; ours: pending) and `path`, and `dentry`
 where one led to it. Added to Linkerd's keys: `taken` on the way that won, `verdict` where a way ends, `line` and
-`where` of the dentry, and `state` of a bound name.
+`where` of the dentry, and where a way ends at a source, `source` and the `state` of the name there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from itertools import islice
 from typing import Final
 
@@ -20,6 +21,17 @@ from mesh.naming.trace import Grade, Kind, Step
 from mesh.naming.tree import BoundName
 
 AskState = Callable[[Path], State]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The source that a name is asked of, as JSON. `held_since`: seconds since the epoch; None: it is not held."""
+
+    source: Mapping[str, object]
+    held_since: float | None
+
+
+AskSource = Callable[[Path], Asked | None]
 
 TRAIL: Final = 12
 """Lines."""
@@ -40,14 +52,20 @@ _TYPES = {
 _WRITTEN = {Grade.EMPTY: "$", Grade.NEG: "~", Grade.FAIL: "!"}
 
 
-def explain(binding: Binding, state: AskState) -> dict[str, object]:
-    """JSON-able. `state` tells how fresh the bound names are; bind with `exhaustive=True` to see every alternative."""
-    return _Explainer(state).node(binding.trace, taken=binding.grade in _ANSWERS, depth=0)
+def _nowhere(_name: Path) -> None:
+    return None
+
+
+def explain(binding: Binding, state: AskState, source: AskSource = _nowhere) -> dict[str, object]:
+    """JSON-able. `state` and `source` tell how fresh the names are and of whom; bind with `exhaustive=True` to see
+    every alternative."""
+    return _Explainer(state, source, binding.wanted).node(binding.trace, taken=binding.grade in _ANSWERS, depth=0)
 
 
 class _Explainer:
-    def __init__(self, state: AskState) -> None:
-        self._state = state
+    def __init__(self, state: AskState, source: AskSource, wanted: frozenset[Path]) -> None:
+        self._state, self._source, self._wanted = state, source, wanted
+        self._longest = max(map(len, wanted), default=0)
         self._left = NODES
 
     def node(self, step: Step, *, taken: bool, depth: int) -> dict[str, object]:
@@ -77,7 +95,7 @@ class _Explainer:
         if step.name is None:
             return self._end(step)
         bound = {"id": step.name.id.show(), "path": step.name.residual.show()}
-        return {**_head("leaf", step), "bound": bound, "state": describe(self._state(step.name.id))}
+        return {**_head("leaf", step), "bound": bound, **self._known(step.name.id)}
 
     def _alternatives(self, step: Step, *, taken: bool, depth: int) -> dict[str, object]:
         branches: list[object] = []
@@ -105,7 +123,18 @@ class _Explainer:
         shown = _ended(_TYPES[step.grade], step, _verdict(step))
         if step.kind is Kind.WRITTEN and step.grade in (Grade.NEG, Grade.FAIL):
             shown["path"] = _WRITTEN[step.grade]
-        return shown
+        asked = self._asked(step.path) if step.kind is Kind.LOOKUP else None
+        return shown if asked is None else {**shown, **self._known(asked)}
+
+    def _asked(self, path: Path) -> Path | None:
+        """The name that a source was asked for: the longest, where several were."""
+        beginnings = (path.take(length) for length in range(min(len(path), self._longest), 0, -1))
+        return next((name for name in beginnings if name in self._wanted), None)
+
+    def _known(self, name: Path) -> dict[str, object]:
+        asked = self._source(name)
+        state = describe(self._state(name), asked.held_since if asked else None)
+        return {"source": asked.source, "state": state} if asked else {"state": state}
 
 
 def _kept(branch: Step) -> bool:
@@ -129,7 +158,7 @@ def _ended(kind: str, step: Step, verdict: str) -> dict[str, object]:
     return {**shown, "message": verdict} if kind == "exception" else shown
 
 
-def describe(state: State) -> dict[str, object]:
+def describe(state: State, held_since: float | None = None) -> dict[str, object]:
     """What is known, since when and how fresh; `held`: why it is the last known good and not the present truth."""
     match state:
         case Pending(reason):
@@ -140,7 +169,8 @@ def describe(state: State) -> dict[str, object]:
             known: dict[str, object] = {"type": "bound" if isinstance(addr, Bound) else "neg"}
             if isinstance(addr, Bound):
                 known |= {"endpoints": len(addr.endpoints), "usable": has_endpoint(addr)}
-            return {**known, "since": since, "confirmed_at": confirmed_at, "held": held}
+            known |= {"since": since, "confirmed_at": confirmed_at, "held": held}
+            return {**known, "held_since": held_since} if held else known
 
 
 def _verdict(step: Step) -> str:

@@ -8,17 +8,18 @@ import pytest
 DENTRY = {"prefix": "/svc", "dst": "/#/files | /#/consul/dc1"}
 WHERE = {"dentry": DENTRY, "where": "tieline.yaml", "line": 4}
 
-KNOWN = "2 endpoints, residual /old, confirmed 3m ago, HELD at the last known good: consul is away"
+HELD = "HELD at the last known good since 2m ago: consul is away"
+BY = "source /#/consul: consul, long poll; confirmed 3m ago"
+FROM = "[tieline.yaml:4  /svc => /#/files | /#/consul/dc1]"
+CONSUL = {"prefix": "/#/consul", "kind": "consul", "freshness": "long poll"}
+FILES = {"prefix": "/#/files", "kind": "files", "freshness": "events"}
 
 
 def answer(outcome: str = "bound") -> dict[str, object]:
-    known = {
-        "type": "bound",
-        "endpoints": 2,
-        "usable": True,
-        "confirmed_at": time.time() - 200,
-        "held": "consul is away",
-    }
+    now = time.time()
+    gone = {"type": "neg", "confirmed_at": now - 33, "held": None}
+    held = {"confirmed_at": now - 200, "held": "consul is away", "held_since": now - 130}
+    slow = {"type": "pending", "reason": "no route"}
     return {
         "name": "users",
         "path": "/svc/users",
@@ -29,13 +30,35 @@ def answer(outcome: str = "bound") -> dict[str, object]:
             "path": "/svc/users",
             "taken": True,
             "alt": [
-                {"type": "neg", "path": "/#/files/users", "verdict": "no such name", **WHERE},
+                {
+                    "type": "neg",
+                    "path": "/#/files/users",
+                    "verdict": "no such name",
+                    "source": FILES,
+                    "state": gone,
+                    **WHERE,
+                },
+                {
+                    "type": "pending",
+                    "path": "/#/consul/dc2/users",
+                    "verdict": "has not answered yet (no route)",
+                    "source": CONSUL,
+                    "state": slow,
+                },
+                {
+                    "type": "neg",
+                    "path": "/#/consul/dc3/users",
+                    "verdict": "no such name (held: consul is away)",
+                    "source": CONSUL,
+                    "state": {"type": "neg", **held},
+                },
                 {
                     "type": "leaf",
                     "path": "/#/consul/dc1/users/old",
                     "taken": True,
                     "bound": {"id": "/#/consul/dc1/users", "path": "/old"},
-                    "state": {**known, "confirmed_at": time.time() - 200},
+                    "source": CONSUL,
+                    "state": {"type": "bound", "endpoints": 2, "usable": True, **held},
                     **WHERE,
                 },
             ],
@@ -45,6 +68,7 @@ def answer(outcome: str = "bound") -> dict[str, object]:
                 "state": "known",
                 "endpoints": [
                     {"address": "10.0.0.1", "port": 80, "weight": 1.0, "health": "healthy", "zone": "a", "host": "h1"},
+                    {"address": "10.0.0.2", "port": 80, "health": "draining", "origin": "users-2 on web-1"},
                     {"address": "::1", "port": 81, "weight": 2.5, "health": "unknown", "zone": "", "host": ""},
                 ],
             }
@@ -64,9 +88,12 @@ async def test_the_tree_says_what_was_refused_and_why_and_what_was_taken(ask, ad
     assert done.stdout.splitlines() == [
         "users (router http): bound",
         "✓ /svc/users  the first of",
-        "├── ✗ /#/files/users: no such name   [tieline.yaml:4  /svc => /#/files | /#/consul/dc1]",
-        f"└── ✓ /#/consul/dc1/users/old: {KNOWN}   [tieline.yaml:4  /svc => /#/files | /#/consul/dc1]",
-        "    ├── 10.0.0.1:80  healthy  zone a  on h1",
+        f"├── ✗ /#/files/users: no such name (source /#/files: files, events; confirmed 33s ago)   {FROM}",
+        "├── ✗ /#/consul/dc2/users: has not answered yet (no route) (source /#/consul: consul, long poll)",
+        f"├── ✗ /#/consul/dc3/users: no such name (held: consul is away) ({BY}; held since 2m ago)",
+        f"└── ✓ /#/consul/dc1/users/old: 2 endpoints, residual /old, {HELD} ({BY})   {FROM}",
+        "    ├── 10.0.0.1:80  zone a  on h1",
+        "    ├── 10.0.0.2:80  users-2 on web-1  draining",
         "    └── [::1]:81  weight 2.5",
         "proxy host-1: has version v7",
         "proxy host-2: not acknowledged yet",

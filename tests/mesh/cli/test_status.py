@@ -6,11 +6,14 @@ from typing import Any
 SOURCE = {
     "prefix": "/#/consul",
     "kind": "consul",
+    "freshness": "long poll",
     "state": "ok",
     "observations": 4,
     "held": 0,
     "failed": 0,
+    "errors": 7,
     "oldest_confirmed_seconds": 12.0,
+    "reason": None,
     "last_error": None,
 }
 
@@ -42,8 +45,8 @@ async def test_all_well_ends_with_0(ask, admin) -> None:
         "brain: pid 7, 50 MiB",
         "envoy: 1.40.0, LIVE, epoch 0",
     ]
-    assert "SOURCE     KIND    STATE  NAMES  HELD  FAILED  CONFIRMED" in lines
-    assert "/#/consul  consul  ok     4      0     0       12s ago" in lines
+    assert "SOURCE     KIND    FRESHNESS  STATE  NAMES  HELD  FAILED  ERRORS  CONFIRMED" in lines
+    assert "/#/consul  consul  long poll  ok     4      0     0       7       12s ago" in lines
     assert "PROXY   CONNECTED  CDS     SDS" in lines
     assert "host-1  60s        SYNCED  NOT SENT" in lines
 
@@ -52,7 +55,7 @@ async def test_what_is_wrong_is_said_and_ends_with_1(ask, admin) -> None:
     stale = {"id": "host-1", "types": {"CDS": {"synced": "STALE"}, "EDS": {"synced": "SYNCED"}}}
     nack = {"type": "Cluster", "resource": "users", "message": "bad port", "because": ["/svc/users by /svc=>/#/files"]}
     sources = [
-        {**SOURCE, "held": 2, "last_error": "connection refused"},
+        {**SOURCE, "held": 2, "reason": "connection refused", "last_error": "no route"},
         {**SOURCE, "prefix": "/#/dns", "failed": 1},
     ]
     admin.answers["/status"] = well(ready=False, sources=sources, proxies=[stale], nacks=[nack])
@@ -65,6 +68,13 @@ async def test_what_is_wrong_is_said_and_ends_with_1(ask, admin) -> None:
         "✗ proxy host-1: CDS is STALE",
         "✗ Envoy refused Cluster users: bad port (because of /svc/users by /svc=>/#/files)",
     ]
+
+
+async def test_an_error_that_is_over_is_told_and_is_no_complaint(ask, admin) -> None:
+    admin.answers["/status"] = well(sources=[{**SOURCE, "last_error": "connection refused", "last_error_seconds": 200}])
+    done = await ask("status")
+    assert (done.exit_code, done.stderr) == (0, "")
+    assert "/#/consul: last error 3m ago: connection refused" in done.stdout.splitlines()
 
 
 async def test_json_is_what_the_agent_said_and_ends_the_same(ask, admin) -> None:

@@ -9,8 +9,8 @@ from discovery.address import Bound, Endpoint, Failed, Known, Neg, Pending, Stat
 from discovery.path import Path
 from mesh.naming.bind import Binding, bind
 from mesh.naming.dtab import parse_dtab
-from mesh.naming.explain import TRAIL, explain, show_binding, trail
-from mesh.naming.namers import SourceNamer
+from mesh.naming.explain import TRAIL, Asked, explain, show_binding, trail
+from mesh.naming.namers import LongestNamer, SourceNamer
 from tests.mesh.naming import random_tables
 
 LIVE = Known(bound([Endpoint("10.0.0.1", 80), Endpoint("10.0.0.2", 80)]), since=1, confirmed_at=2)
@@ -104,6 +104,41 @@ def test_a_leaf_says_what_is_known_and_how_fresh_it_is() -> None:
         "held": None,
     }
     assert empty["alt"][1]["delegate"]["state"]["held"] == "Consul answers 500"
+
+
+def asked(path: Path) -> Asked | None:
+    since = 7.0 if path == Path.parse("/#/ecs/empty") else None
+    return Asked({"prefix": path.take(2).show(), "kind": path[1]}, since) if len(path) == 3 else None
+
+
+def test_every_way_that_ends_at_a_source_says_at_which_and_what_is_known_there() -> None:
+    live, empty, slow, dark = (
+        explain(explained(path), state, asked)["alt"]
+        for path in ("/svc/live", "/svc/empty", "/svc/slow", "/svc/dark/v2")
+    )
+    assert live[0]["source"] == {"prefix": "/#/consul", "kind": "consul"}
+    assert "held_since" not in live[0]["state"]
+    assert (empty[1]["delegate"]["source"]["kind"], empty[1]["delegate"]["state"]["held_since"]) == ("ecs", 7.0)
+    gone, pending = slow[0], slow[1]["delegate"]
+    assert (gone["type"], gone["source"]["kind"], gone["state"]["confirmed_at"]) == ("neg", "consul", 2)
+    assert (pending["type"], pending["source"]["kind"]) == ("pending", "ecs")
+    assert pending["state"] == {"type": "pending", "reason": "timed out"}
+    assert dark[1]["delegate"]["state"] == {"type": "failed", "reason": "connection refused"}
+
+
+def test_what_no_source_was_asked_for_has_none() -> None:
+    for path in ("/nobody", "/neg", "/fail", "/$/nonsense", "/loop", "/#/consul"):
+        shown = json.dumps(explain(explained(path), state, asked))
+        assert "source" not in shown
+        assert "state" not in shown
+
+
+def test_of_several_names_that_were_asked_for_the_longest_is_told() -> None:
+    known = {Path.parse("/#/marathon/a"): Known(Neg(), 1, 2), Path.parse("/#/marathon/a/b"): Pending("slow")}
+    namers = [LongestNamer(Path.parse("/#/marathon"), 2)]
+    found = bind(parse_dtab(""), Path.parse("/#/marathon/a/b/c"), namers, lambda path: known[path])
+    shown = explain(found, lambda path: known[path], lambda path: Asked({"prefix": path.show()}, None))
+    assert (shown["source"], shown["state"]) == ({"prefix": "/#/marathon/a/b"}, {"type": "pending", "reason": "slow"})
 
 
 def test_a_union_shows_its_weights_and_which_branches_it_kept() -> None:
