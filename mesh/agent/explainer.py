@@ -13,7 +13,7 @@ from discovery.address import Bound, Endpoint, Known, Pending, State
 from discovery.observatory import Observatory
 from discovery.path import Path
 from mesh.agent.binder import Binder
-from mesh.agent.overlap import leaves
+from mesh.agent.overlap import leaves, owners
 from mesh.agent.routers import Router
 from mesh.agent.sources import head
 from mesh.naming.bind import Binding, bind
@@ -94,7 +94,8 @@ class Explainer:
             self._changes.discard(change)
 
     def _answer(self, name: str, router: Router, binding: Binding, local: Dtab | None) -> dict[str, object]:
-        ids = list(leaves(binding.tree))
+        ids = list(dict.fromkeys(leaves(binding.tree)))
+        owner = owners(ids, self._endpoints)
         in_use = [used for used in self.binder.names.aliases(binding.path) if used.router == router.name]
         return {
             "name": name,
@@ -105,7 +106,7 @@ class Explainer:
             "local_dtab": local.show() if local else None,
             "tree": explain(binding, self.observatory.state, self._asked),
             "trail": trail(binding),
-            "endpoints": {id.show(): self._described(id) for id in dict.fromkeys(ids)},
+            "endpoints": {id.show(): self._described(id, owner) for id in ids},
             "in_use": [used.key for used in in_use],
         }
 
@@ -113,10 +114,18 @@ class Explainer:
         entry = self.observatory.entry(name)
         return Asked(head(entry), self.observatory.held_since(name)) if entry else None
 
-    def _described(self, id: Path) -> dict[str, object]:
+    def _endpoints(self, id: Path) -> tuple[Endpoint, ...]:
+        state = self.observatory.state(id)
+        return state.addr.endpoints if isinstance(state, Known) and isinstance(state.addr, Bound) else ()
+
+    def _described(self, id: Path, owner: Mapping[tuple[str, int], Path]) -> dict[str, object]:
         entry = self.observatory.entry(id)
-        source = head(entry) if entry else None
-        return {"source": source, **described(self.observatory.state(id), self.observatory.held_since(id))}
+        shown = described(self.observatory.state(id), self.observatory.held_since(id))
+        endpoints = [
+            {**_endpoint(each), "counted_in": None if owner[each.key] == id else owner[each.key].show()}
+            for each in self._endpoints(id)
+        ]
+        return {"source": head(entry) if entry else None, **shown, "endpoints": endpoints}
 
 
 def _path(name: str, router: Router) -> Path:
@@ -132,7 +141,7 @@ def described(state: State, held_since: float | None) -> dict[str, object]:
     """A state as JSON: what is known, since when, how fresh, and why and since when it is held."""
     if not isinstance(state, Known):
         kind = "pending" if isinstance(state, Pending) else "failed"
-        return {"state": kind, "reason": state.reason, "endpoints": []}
+        return {"state": kind, "reason": state.reason}
     return {
         "state": "known",
         "exists": isinstance(state.addr, Bound),
@@ -140,7 +149,6 @@ def described(state: State, held_since: float | None) -> dict[str, object]:
         "confirmed_at": state.confirmed_at,
         "held": state.held,
         "held_since": held_since,
-        "endpoints": [_endpoint(each) for each in state.addr.endpoints] if isinstance(state.addr, Bound) else [],
     }
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from prometheus_client.core import Metric
 
-from discovery.address import Known
+from discovery.address import Bound, Known
 from discovery.observatory import SourceEntry
 from discovery.path import Path
 from mesh.admin.metrics import Sample, counter, exposition, gauge, histogram
@@ -89,7 +89,8 @@ class BrainFacts:
             "bound": None
             if tree is None or name.adopted or isinstance(tree, Waiting | Broken)
             else show_tree(_paths(tree)),
-            "endpoints": sum(len(each.addr.endpoints) for each in known if hasattr(each.addr, "endpoints")),
+            # An instance that two branches know is one.
+            "endpoints": len({key for each in known if isinstance(each.addr, Bound) for key in _keys(each.addr)}),
             "held": held,
             "age_seconds": round(now - name.asked, 3),
             "idle_seconds": round(now - max(name.used, name.asked), 3),
@@ -213,6 +214,10 @@ class BrainFacts:
             "Changes that a proxy has not acknowledged yet.",
             [(_labels(each), lacking[each.root]) for each in entries],
         )
+
+
+def _keys(addr: Bound) -> Iterable[tuple[str, int]]:
+    return (endpoint.key for endpoint in addr.endpoints)
 
 
 def _labels(entry: SourceEntry) -> dict[str, str]:

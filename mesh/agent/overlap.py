@@ -7,7 +7,7 @@ gives its share to the others.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from discovery.address import Endpoint
@@ -15,6 +15,7 @@ from discovery.path import Path
 from mesh.naming.tree import BoundTree, Leaf, Union
 
 Endpoints = Callable[[Path], tuple[Endpoint, ...]]
+Key = tuple[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,19 +36,22 @@ class Part:
         return tuple(endpoint for endpoint in known(self.id) if endpoint.key not in elsewhere)
 
 
+def owners(ids: Iterable[Path], known: Endpoints) -> dict[Key, Path]:
+    """Each instance, by the first bound name that has it."""
+    found: dict[Key, Path] = {}
+    for id in ids:
+        for endpoint in known(id):
+            found.setdefault(endpoint.key, id)
+    return found
+
+
 def parts(tree: BoundTree, known: Endpoints) -> dict[Path, Part]:
     """What is left of each bound name of the tree, in the tree's order."""
     ids = list(dict.fromkeys(leaves(tree)))
     if len(ids) < 2:
         return {id: Part(id) for id in ids}
-    found: dict[Path, Part] = {}
-    owners: dict[tuple[str, int], Path] = {}
-    for id in ids:
-        without = {owners[endpoint.key] for endpoint in known(id) if endpoint.key in owners}
-        found[id] = Part(id, tuple(sorted(without)))
-        for endpoint in known(id):
-            owners.setdefault(endpoint.key, id)
-    return found
+    owner = owners(ids, known)
+    return {id: Part(id, tuple(sorted({owner[each.key] for each in known(id)} - {id}))) for id in ids}
 
 
 def counted(tree: BoundTree, found: Mapping[Path, Part], known: Endpoints) -> BoundTree:

@@ -132,5 +132,6 @@ def _endpoint(endpoint: Answer) -> str:
         "" if health in ("unknown", "healthy") else health,
         f"zone {text(endpoint, 'zone')}" if text(endpoint, "zone", "") else "",
         f"on {text(endpoint, 'host')}" if text(endpoint, "host", "") else "",
+        f"counted in {text(endpoint, 'counted_in')}" if text(endpoint, "counted_in", "") else "",
     ]
     return "  ".join(part for part in parts if part)

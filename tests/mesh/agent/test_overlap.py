@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
+from typing import Any
 
 import pytest
 
@@ -153,4 +154,16 @@ async def test_an_instance_in_both_branches_gets_no_second_share_of_the_requests
             # 200 each is meant; 300 to 100 it would be if the first were counted twice.
             assert 160 < seen["two"] < 240
             assert seen["one"] + seen["two"] == 400
+            assert (await started.names())["users"]["endpoints"] == 2
+            explained: Any = await started.json("/explain?name=users")
+            counted_in = {
+                (id, each["port"]): each["counted_in"]
+                for id, described in explained["endpoints"].items()
+                for each in described["endpoints"]
+            }
+            assert counted_in == {
+                ("/#/a/users", one): None,
+                ("/#/b/users", one): "/#/a/users",
+                ("/#/b/users", two): None,
+            }
             await started.no_nacks()
