@@ -28,7 +28,7 @@ class Survey:
     """The names of one source in numbers. `oldest`, `newest`: confirmations, in seconds since the epoch."""
 
     states: Counter[str] = field(default_factory=Counter)
-    """By what is known of them: `pending`, `known`, `held`, `failed`."""
+    """By what is known of them: `pending`, `known`, `held`, `lost` (a last resort), `failed`."""
     observed: int = 0
     answered: int = 0
     """Of how many it says something now."""
@@ -61,9 +61,13 @@ def _count(survey: Survey, name: Path, state: State, outage: Outage | None) -> N
             survey.reason = survey.reason if survey.failed else state.reason
             survey.failed += 1
         return
-    survey.states["held" if state.held else "known"] += 1
+    if state.lost is not None:
+        # The source has answered, twice: what is kept is no trouble of its.
+        survey.states["lost"] += 1
+    else:
+        survey.states["held" if state.held else "known"] += 1
+        survey.reason = survey.reason or state.held
     survey.answered += state.held is None or not (state.held == RESTORED or (outage and outage.is_failing(name)))
-    survey.reason = survey.reason or state.held
     at = state.confirmed_at
     if survey.oldest is None or survey.newest is None:
         survey.oldest = survey.newest = at
@@ -94,6 +98,7 @@ def row(entry: SourceEntry, survey: Survey, outage: Outage, now: float) -> dict[
         "state": verdict(survey),
         "observations": survey.observed,
         "held": survey.states["held"],
+        "lost": survey.states["lost"],
         "failed": survey.failed,
         "errors": outage.errors,
         "oldest_confirmed_seconds": _age(survey.oldest, now),
