@@ -25,6 +25,19 @@ class Protocol(Enum):
     TCP = "tcp"
 
 
+PROTOCOLS = {
+    "http": Protocol.HTTP1,
+    "http/1.1": Protocol.HTTP1,
+    "http1": Protocol.HTTP1,
+    "http2": Protocol.HTTP2,
+    "h2": Protocol.HTTP2,
+    "h2c": Protocol.HTTP2,
+    "grpc": Protocol.GRPC,
+    "tcp": Protocol.TCP,
+}
+"""As people write them in labels and metadata, in small letters."""
+
+
 @dataclass(frozen=True, slots=True)
 class Endpoint:
     """One place to send a request to. `address` is an IP literal: names are resolved where they are observed."""

@@ -16,7 +16,7 @@ from typing import NotRequired, TypeVar
 from pydantic import TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
-from discovery.address import Bound, Endpoint, Health, Protocol, bound
+from discovery.address import PROTOCOLS, Bound, Endpoint, Health, bound
 from discovery.dns.records import is_literal
 from discovery.path import Path
 from discovery.source import Misconfigured, Unavailable
@@ -78,16 +78,6 @@ _SERVICE = re.compile(rf"(?=.{{1,127}}$){_LABEL}(?:\.{_LABEL})*", re.ASCII)
 _NAMESPACE = re.compile(r"(?!arn:)[!-~]{1,1024}")
 
 _HEALTH = {"HEALTHY": Health.HEALTHY, "UNHEALTHY": Health.UNHEALTHY}
-_PROTOCOLS = {
-    "http": Protocol.HTTP1,
-    "http/1.1": Protocol.HTTP1,
-    "http1": Protocol.HTTP1,
-    "http2": Protocol.HTTP2,
-    "h2": Protocol.HTTP2,
-    "h2c": Protocol.HTTP2,
-    "grpc": Protocol.GRPC,
-    "tcp": Protocol.TCP,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +146,7 @@ def _endpoint(instance: _Instance, name: Path, port: int | None) -> Endpoint:
         zone=attributes.get("AVAILABILITY_ZONE", ""),
         health=_HEALTH.get(instance.get("HealthStatus", ""), Health.UNKNOWN),
         host=attributes.get("AWS_EC2_INSTANCE_ID") or attributes.get("EC2_INSTANCE_ID", ""),
-        protocol=_PROTOCOLS.get(attributes.get("protocol", "").lower()),
+        protocol=PROTOCOLS.get(attributes.get("protocol", "").lower()),
         metadata=tuple(sorted(pair for pair in attributes.items() if not pair[0].startswith("AWS_"))),
         origin=instance["InstanceId"],
     )

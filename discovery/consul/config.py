@@ -10,7 +10,7 @@ from pathlib import Path as FilePath
 from typing import Annotated, ClassVar, Literal, Self
 
 import aiohttp
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import AfterValidator, Field, SecretStr, model_validator
 from yarl import URL
 
 from discovery.consul.api import Api, session
@@ -22,7 +22,8 @@ from discovery.consul.source import ConsulSource
 from discovery.consul.view import Reader
 from discovery.dns.resolver import Resolver
 from discovery.settings import Duration, SourceConfig
-from discovery.source import Freshness, Hears, Misconfigured
+from discovery.source import Freshness, Hears
+from discovery.tls import Tls
 
 CONCURRENT_READS = 32
 _EXAMPLES = "http://127.0.0.1:8500, https://consul.example:8501 or unix:///run/consul.sock"
@@ -45,33 +46,6 @@ def _sendable(token: SecretStr) -> SecretStr:
     if not re.fullmatch(r"[\x21-\x7e]+", token.get_secret_value()):
         raise ValueError("a token of printable ASCII without blanks expected; is there a line break in it?")
     return token
-
-
-class Tls(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    ca_file: FilePath | None = None
-    """Who may have signed Consul's certificate; the system's authorities unless said."""
-    cert_file: FilePath | None = None
-    key_file: FilePath | None = None
-    server_name: str | None = None
-    """The name in Consul's certificate, where it is not the address."""
-
-    @model_validator(mode="after")
-    def _both_or_none(self) -> Self:
-        if (self.cert_file is None) != (self.key_file is None):
-            raise ValueError("cert_file and key_file go together")
-        return self
-
-    def context(self) -> ssl.SSLContext:
-        try:
-            context = ssl.create_default_context(cafile=self.ca_file)
-            if self.cert_file is not None:
-                context.load_cert_chain(self.cert_file, self.key_file)
-        except OSError as error:
-            files = ", ".join(str(file) for file in (self.ca_file, self.cert_file, self.key_file) if file)
-            raise Misconfigured(f"TLS to Consul: one of {files} cannot be used: {error}") from error
-        return context
 
 
 class ConsulConfig(SourceConfig):
@@ -121,7 +95,7 @@ class ConsulConfig(SourceConfig):
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[ConsulSource]:
-        tls = self.tls.context() if self.tls else None
+        tls = self.tls.context("Consul") if self.tls else None
         slots = Slots(self.max_watches)
         try:
             async with (

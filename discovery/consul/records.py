@@ -12,7 +12,7 @@ from typing import NotRequired, TypeVar
 from pydantic import TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
-from discovery.address import Addr, Endpoint, Health, Neg, Protocol, bound
+from discovery.address import PROTOCOLS, Addr, Endpoint, Health, Neg, bound
 from discovery.dns.records import is_literal
 
 T = TypeVar("T")
@@ -63,17 +63,6 @@ class Instance(TypedDict):
 _INSTANCES = TypeAdapter(list[Instance])
 _TAGS = TypeAdapter(dict[str, list[str] | None])
 _NAMES = TypeAdapter(list[str])
-
-_PROTOCOLS = {
-    "http": Protocol.HTTP1,
-    "http/1.1": Protocol.HTTP1,
-    "http1": Protocol.HTTP1,
-    "http2": Protocol.HTTP2,
-    "h2": Protocol.HTTP2,
-    "h2c": Protocol.HTTP2,
-    "grpc": Protocol.GRPC,
-    "tcp": Protocol.TCP,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +146,7 @@ def _endpoint(instance: Instance, rules: Rules) -> Endpoint | None:
         zone=meta.get(rules.zone_meta) or (node.get("Meta") or {}).get(rules.zone_meta, ""),
         health=Health.HEALTHY,
         host=node["Node"],
-        protocol=_PROTOCOLS.get(meta.get("protocol", "").lower()),
+        protocol=PROTOCOLS.get(meta.get("protocol", "").lower()),
         metadata=tuple(sorted(meta.items())),
         origin=f"{service['ID']} on {node['Node']}",
     )

@@ -19,10 +19,10 @@ from discovery.marathon.login import KeyFile, SecretJson, ServiceAccount, Sign
 from discovery.marathon.masters import Masters
 from discovery.marathon.ports import Rules
 from discovery.marathon.source import MarathonFeed
-from discovery.marathon.tls import Tls
 from discovery.settings import Duration, SourceConfig
 from discovery.shared import Shared
 from discovery.source import Freshness, Hears, Misconfigured
+from discovery.tls import Tls
 
 CONNECTIONS = 16
 _EXAMPLES = "http://marathon.mesos:8080 or https://leader.mesos/service/marathon"
@@ -46,7 +46,7 @@ Address = Annotated[str, AfterValidator(_checked)]
 class Login(BaseModel):
     """A service account of DC/OS. `secret_file`, or `uid`, `url` and `private_key_file`."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     url: Address | None = None
     """Such as `https://leader.mesos/acs/api/v1/auth/login`; with `secret_file` instead of its `login_endpoint`."""
@@ -116,7 +116,7 @@ class MarathonConfig(SourceConfig):
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[Shared]:
-        context = self.tls.context() if self.tls else True
+        context = self.tls.context("Marathon") if self.tls else True
         async with session(aiohttp.TCPConnector(limit=CONNECTIONS, ssl=context)) as http:
             api = Api(
                 masters=Masters(self.addresses),

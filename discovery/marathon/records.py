@@ -13,7 +13,7 @@ from typing import NotRequired
 from pydantic import TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
-from discovery.address import Addr, Endpoint, Health, Protocol, bound
+from discovery.address import PROTOCOLS, Addr, Endpoint, Health, Protocol, bound
 from discovery.dns.records import is_literal
 from discovery.marathon.elements import Broken, elements, value
 from discovery.marathon.ports import Definition, NoSuchPort, Rules, Selected, selected, task_port
@@ -81,15 +81,6 @@ class _App(Definition):
 
 
 _APP = TypeAdapter(_App)
-_PROTOCOLS = {
-    "http": Protocol.HTTP1,
-    "http1": Protocol.HTTP1,
-    "http2": Protocol.HTTP2,
-    "h2": Protocol.HTTP2,
-    "h2c": Protocol.HTTP2,
-    "grpc": Protocol.GRPC,
-    "tcp": Protocol.TCP,
-}
 _RULING = {"tieline.port", "tieline.protocol", "tieline.weight"}
 
 
@@ -214,7 +205,7 @@ def _app(found: _App, rules: Rules) -> App:
     said = labels.get("tieline.protocol") or port.protocol or port.name
     return App(
         tasks=tuple(task for task in tasks if task is not None),
-        protocol=_PROTOCOLS.get(said.lower()),
+        protocol=PROTOCOLS.get(said.lower()),
         weight=_weight(labels.get("tieline.weight", "1")),
         metadata=_metadata(labels, rules),
     )

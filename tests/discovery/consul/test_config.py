@@ -3,8 +3,9 @@ from pathlib import Path as FilePath
 import pytest
 from pydantic import ValidationError
 
-from discovery.consul.config import ConsulConfig, Tls
+from discovery.consul.config import ConsulConfig
 from discovery.source import Misconfigured
+from discovery.tls import Tls
 
 
 def test_names_have_a_datacenter_and_with_include_tag_a_tag() -> None:

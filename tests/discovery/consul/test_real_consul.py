@@ -10,11 +10,12 @@ import consul.aio
 import pytest
 
 from discovery.address import Bound, Known, Neg, Protocol, State
-from discovery.consul.config import ConsulConfig, Tls
+from discovery.consul.config import ConsulConfig
 from discovery.observatory import Observatory, SourceEntry
 from discovery.observing import Settings
 from discovery.path import Path
 from discovery.source import Misconfigured, Unavailable
+from discovery.tls import Tls
 from scripts import consul as scripts_consul
 from scripts.consul import Agent, agent, find
 from tests.discovery.contract import ONE, TWO, Key, SourceContract, Watch, World, keys, watching

@@ -1,4 +1,4 @@
-"""How TLS to the masters and to the login is set up."""
+"""How TLS to a platform is set up, for the sources that speak HTTP themselves."""
 
 from __future__ import annotations
 
@@ -12,14 +12,16 @@ from discovery.source import Misconfigured
 
 
 class Tls(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     ca_file: FilePath | None = None
-    """Who may have signed the masters' certificates (DC/OS: `dcos-ca.crt`); the system's authorities unless said."""
+    """Who may have signed the platform's certificate; the system's authorities unless said."""
     cert_file: FilePath | None = None
+    """Our certificate, where one is asked for; with `key_file`."""
     key_file: FilePath | None = None
+    """The key of `cert_file`."""
     server_name: str | None = None
-    """The name in the masters' certificates, where it is not the address."""
+    """The name in the platform's certificate, where it is not the address."""
 
     @model_validator(mode="after")
     def _both_or_none(self) -> Self:
@@ -27,12 +29,13 @@ class Tls(BaseModel):
             raise ValueError("cert_file and key_file go together")
         return self
 
-    def context(self) -> ssl.SSLContext:
+    def context(self, platform: str) -> ssl.SSLContext:
+        """Raises Misconfigured."""
         try:
             context = ssl.create_default_context(cafile=self.ca_file)
             if self.cert_file is not None:
                 context.load_cert_chain(self.cert_file, self.key_file)
         except OSError as error:
             files = ", ".join(str(file) for file in (self.ca_file, self.cert_file, self.key_file) if file)
-            raise Misconfigured(f"TLS to Marathon: one of {files} cannot be used: {error}") from error
+            raise Misconfigured(f"TLS to {platform}: one of {files} cannot be used: {error}") from error
         return context
