@@ -14,21 +14,17 @@ import pathlib
 import random
 import shutil
 import socket
-import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
 import aiohttp
 
+from scripts.debian import Absent, unpack
+
 CACHE = pathlib.Path(__file__).resolve().parent.parent / ".cache" / "consul"
-_KEYRING = pathlib.Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 _SUITE = "bullseye"
-
-
-class Absent(Exception):
-    """Why there is no Consul on this machine."""
 
 
 def find() -> pathlib.Path | None:
@@ -45,86 +41,11 @@ def fetch() -> pathlib.Path:
     found = find()
     if found is not None:
         return found
-    mirror = _mirror()
-    for program in ("apt-get", "dpkg-deb"):
-        if shutil.which(program) is None:
-            raise Absent(f"{program} is not there")
-    CACHE.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=CACHE, prefix="fetch-") as folder:
-        unpacked = _unpack(mirror, pathlib.Path(folder))
-        with contextlib.suppress(OSError):  # somebody else was faster
-            unpacked.rename(CACHE / "root")
+    unpack(["consul"], CACHE, suite=_SUITE)
     found = find()
     if found is None:
         raise Absent(f"the package of Debian {_SUITE} holds no usr/bin/consul")
     return found
-
-
-def _unpack(mirror: str, folder: pathlib.Path) -> pathlib.Path:
-    for name in ("lists/partial", "archives/partial", "parts"):
-        (folder / name).mkdir(parents=True)
-    (folder / "sources.list").write_text(f"deb [signed-by={_KEYRING}] {mirror} {_SUITE} main\n")
-    apt = [
-        "apt-get",
-        "-qq",
-        *("-o", f"Dir::Etc::SourceList={folder}/sources.list", "-o", f"Dir::Etc::SourceParts={folder}/parts"),
-        *("-o", f"Dir::State::Lists={folder}/lists", "-o", f"Dir::Cache={folder}", "-o", "Acquire::Languages=none"),
-        *("-o", "APT::Sandbox::User=root", "-o", "Acquire::Retries=1", "-o", "Acquire::http::Timeout=20"),
-    ]
-    _run([*apt, "update"], folder)
-    _run([*apt, "download", "consul"], folder)
-    package = next(folder.glob("consul_*.deb"), None)
-    if package is None:
-        raise Absent(f"Debian {_SUITE} has no package consul for this machine")
-    _run(["dpkg-deb", "-x", str(package), str(folder / "root")], folder)
-    return folder / "root"
-
-
-def _run(command: list[str], folder: pathlib.Path) -> None:
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-    if done.returncode:
-        said = (done.stderr.strip() or done.stdout.strip() or "no reason given").splitlines()[-1]
-        raise Absent(f"`{command[0]} {command[-1]}` failed: {said}")
-
-
-def _mirror() -> str:
-    """The Debian mirror of this machine's own apt sources."""
-    codename = _codename()
-    if not _KEYRING.exists():
-        raise Absent(f"Debian's keys ({_KEYRING}) are not there")
-    folder = pathlib.Path("/etc/apt")
-    for file in sorted(folder.glob("sources.list.d/*.sources")):
-        for stanza in file.read_text().split("\n\n"):
-            if codename in (fields := _deb822(stanza)).get("suites", "").split():
-                return fields["uris"].split()[0]
-    for file in [folder / "sources.list", *sorted(folder.glob("sources.list.d/*.list"))]:
-        for words in _one_line(file):
-            if words[1] == codename:
-                return words[0]
-    raise Absent(f"no apt source for Debian {codename} in {folder}")
-
-
-def _codename() -> str:
-    release = pathlib.Path("/etc/os-release")
-    lines = release.read_text().splitlines() if release.exists() else []
-    values = {key: value.strip('"') for key, _, value in (line.partition("=") for line in lines)}
-    if values.get("ID") != "debian" or "VERSION_CODENAME" not in values:
-        raise Absent("this machine is not a released Debian; put a `consul` on PATH")
-    return values["VERSION_CODENAME"]
-
-
-def _deb822(stanza: str) -> dict[str, str]:
-    lines = (line.partition(":") for line in stanza.splitlines() if line and line[0] not in "# \t")
-    return {key.strip().lower(): value.strip() for key, _, value in lines}
-
-
-def _one_line(file: pathlib.Path) -> Iterator[list[str]]:
-    """`deb [options] uri suite component…` as [uri, suite, …]."""
-    for line in file.read_text().splitlines() if file.exists() else ():
-        kind, _, rest = line.partition(" ")
-        words = rest.partition("]")[2].split() if rest.strip().startswith("[") else rest.split()
-        if kind == "deb" and len(words) > 2:
-            yield words
 
 
 @dataclass(slots=True)

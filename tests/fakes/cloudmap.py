@@ -73,6 +73,10 @@ class FakeCloudMap:
     def stall(self) -> None:
         self._is_stalled = True
 
+    def heal(self) -> None:
+        """It answers, whole and what is true, again."""
+        self.refusal, self.body, self._is_halved, self._is_stalled = None, None, False, False
+
     def count(self, operation: str) -> int:
         return sum(asked == operation for asked, _ in self.asked)
 

@@ -87,6 +87,10 @@ class FakeConsul:
     def halve(self) -> None:
         self._halves = True
 
+    def heal(self) -> None:
+        """Answers are whole and 200 again. Bodies that were garbled stay so until they are put."""
+        self.status, self._halves = 200, False
+
     @contextmanager
     def late_reads(self) -> Iterator[asyncio.Event]:
         """Plain reads are answered with what was true when they were asked, once the event is set."""
