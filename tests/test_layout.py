@@ -22,11 +22,15 @@ COVERED_ELSEWHERE = {
     "tests/discovery/test_holding.py": ["discovery/address.py"],
     "tests/mesh/naming/test_dtab.py": ["discovery/path.py", "mesh/naming/tree.py"],
     "tests/discovery/contract.py": ["discovery/source.py"],
+    "tests/discovery/aws/test_api.py": ["discovery/aws/connections.py"],
+    "tests/discovery/ecs/test_source.py": [
+        f"discovery/ecs/{name}.py" for name in ("feed", "lookup", "reading", "shapes")
+    ],
     "tests/discovery/consul/test_source.py": ["discovery/consul/api.py"],
     "tests/discovery/files/test_source.py": [f"discovery/files/{name}.py" for name in ("changes", "config", "reading")],
     "tests/mesh/agent/test_http.py": [
         "mesh/admin/metrics.py",
-        *(f"mesh/agent/{name}.py" for name in ("explainer", "facts", "publisher", "resolver")),
+        *(f"mesh/agent/{name}.py" for name in ("explainer", "publisher", "resolver")),
         "mesh/envoy/replies.py",
     ],
     "tests/mesh/agent/test_snapshot.py": ["mesh/agent/snapshot_file.py"],

@@ -7,17 +7,10 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from discovery.address import Addr, Endpoint, Health, Neg, Protocol, bound
+from discovery.address import PROTOCOLS, Addr, Endpoint, Health, Neg, Protocol, bound
 from discovery.docker.records import Attachment, Container, Port, State
 
 _META = "tieline.meta."
-_PROTOCOLS = {
-    "http": Protocol.HTTP1,
-    "http1": Protocol.HTTP1,
-    "http2": Protocol.HTTP2,
-    "grpc": Protocol.GRPC,
-    "tcp": Protocol.TCP,
-}
 
 
 class Unclear(ValueError):
@@ -152,8 +145,8 @@ def _protocol(container: Container, labels: dict[str, str]) -> Protocol | None:
     label = labels.get("tieline.protocol")
     if label is None:
         return None
-    if label not in _PROTOCOLS:
+    if label.lower() not in PROTOCOLS:
         raise Unclear(
             f"the label tieline.protocol of {container.name} is {label[:50]!r}: http, http2, grpc or tcp expected"
         )
-    return _PROTOCOLS[label]
+    return PROTOCOLS[label.lower()]
