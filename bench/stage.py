@@ -52,7 +52,8 @@ def extra(turn: int) -> Key:
 class Consul:
     def __init__(self, url: str, http: aiohttp.ClientSession) -> None:
         self._url, self._http = url, http
-        self.settings: dict[str, object] = {"kind": "consul", "address": url}
+        # One connection for each service; by default there are 80, which go round when there are more services.
+        self.settings: dict[str, object] = {"kind": "consul", "address": url, "max_watches": 1_200}
 
     async def fill(self, services: int, endpoints: int) -> None:
         """Each instance on a host of its own, as in a fleet."""
@@ -152,7 +153,8 @@ async def _filled(stage: Stage, services: int, endpoints: int) -> None:
 
 @asynccontextmanager
 async def _consul(services: int, endpoints: int) -> AsyncIterator[Stage]:
-    async with consul.agent(log_level="err") as running, aiohttp.ClientSession() as http:
+    limits = "limits { http_max_conns_per_client = 4000 }"
+    async with consul.agent(log_level="err", hcl=limits) as running, aiohttp.ClientSession() as http:
         stage = Consul(running.url, http)
         await stage.fill(services, endpoints)
         yield stage

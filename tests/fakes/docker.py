@@ -227,12 +227,14 @@ class FakeDocker:
         return web.Response(body=body, content_type="application/json")
 
     async def _inspect(self, request: web.BaseRequest, id: str) -> web.StreamResponse:
-        found = [each for each in self.containers.values() if id in (each.name, each.id) or each.id.startswith(id)]
-        if not found:
+        found = self.containers.get(id) or next(
+            (each for key, each in self.containers.items() if each.name == id or key.startswith(id)), None
+        )
+        if found is None:
             return web.json_response({"message": f"No such container: {id}"}, status=404)
-        if found[0].name in self.stuck:
+        if found.name in self.stuck:
             await asyncio.get_running_loop().create_future()
-        answer = self._inspected(found[0])
+        answer = self._inspected(found)
         if self.inspect_taken is not None:
             self.inspect_taken()
         return web.json_response(answer)
