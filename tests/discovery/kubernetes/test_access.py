@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import datetime as dt
 import ssl
 from pathlib import Path as FilePath
 
 import pytest
-import trustme
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from discovery.kubernetes.access import HOST, PORT, Address, InCluster
 from discovery.source import Misconfigured
@@ -13,7 +17,13 @@ from discovery.source import Misconfigured
 @pytest.fixture
 def account(tmp_path: FilePath) -> FilePath:
     """The folder that every pod has."""
-    trustme.CA().cert_pem.write_to_path(str(tmp_path / "ca.crt"))
+    key, now = ec.generate_private_key(ec.SECP256R1()), dt.datetime.now(dt.UTC)
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "kubernetes")])
+    builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+    builder = builder.serial_number(1).not_valid_before(now).not_valid_after(now + dt.timedelta(days=1))
+    made = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+    certificate = made.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+    (tmp_path / "ca.crt").write_bytes(certificate)
     (tmp_path / "token").write_text("t0ken")
     return tmp_path
 
