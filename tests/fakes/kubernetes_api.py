@@ -16,9 +16,19 @@ from aiohttp import web
 
 from tests.fakes import kubernetes_discovery as discovery
 from tests.fakes.kubernetes_selection import Selection, Unparsable, selection
-from tests.fakes.kubernetes_store import KINDS, NAMESPACES, SERVICES, Expired, Kind, Missing, Record, Store, Watch
-from tests.fakes.kubernetes_store import dumped, has
-from tests.fakes.kubernetes_tables import shown_as
+from tests.fakes.kubernetes_store import (
+    KINDS,
+    NAMESPACES,
+    SERVICES,
+    Expired,
+    Kind,
+    Missing,
+    Record,
+    Store,
+    Watch,
+    dumped,
+    has,
+)
 
 REASONS = {400: "BadRequest", 401: "Unauthorized", 403: "Forbidden", 404: "NotFound", 405: "MethodNotAllowed"}
 REASONS |= {406: "NotAcceptable", 409: "Conflict", 410: "Expired", 415: "UnsupportedMediaType", 422: "Invalid"}
@@ -126,7 +136,7 @@ class Api:
                 return await self._watch(wanted, request)
             case "GET" if wanted.name:
                 record = self.store.get(wanted.kind, wanted.namespace, wanted.name)
-                return _json(shown_as(request.headers.get("Accept", ""), wanted.kind)(record.json))
+                return _json(record.json)
             case "GET":
                 return _json(self._list(wanted, request))
             case "POST" if not wanted.name:
@@ -161,8 +171,7 @@ class Api:
             if not chosen.selects:
                 metadata["remainingItemCount"] = rest
         head = {"kind": f"{wanted.kind.kind}List", "apiVersion": wanted.kind.api_version, "metadata": metadata}
-        body = dumped(head)[:-1] + b',"items":[' + b",".join(record.json for record in page) + b"]}"
-        return shown_as(request.headers.get("Accept", ""), wanted.kind)(body)
+        return dumped(head)[:-1] + b',"items":[' + b",".join(record.json for record in page) + b"]}"
 
     def _at(self, kind: Kind, version: str, match: str) -> tuple[list[Record], int]:
         number = _number(version)
@@ -193,7 +202,6 @@ class Api:
         chosen = _selection(wanted, query)
         version = _number(query.get("resourceVersion", ""))
         watch = Watch(wanted.kind, chosen, version, query.get("allowWatchBookmarks") in ("true", "True", "1"))
-        watch.show = shown_as(request.headers.get("Accept", ""), wanted.kind)
         try:
             self.store.watch(watch, replay=version == 0)
         except Expired as expired:

@@ -9,7 +9,7 @@ import asyncio
 import json
 import uuid
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -97,7 +97,6 @@ class Watch:
     selection: Selection
     after: int
     bookmarks: bool = False
-    show: Callable[[bytes], bytes] = bytes
     pending: list[bytes] = field(default_factory=list)
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     told: asyncio.Event = field(default_factory=asyncio.Event)
@@ -106,7 +105,7 @@ class Watch:
     def tell(self, change: Change) -> None:
         seen = None if change.version <= self.after else change.seen_by(self.selection)
         if seen is not None:
-            self.say(line(seen[0], self.show(seen[1].json)))
+            self.say(line(seen[0], seen[1].json))
 
     def bookmark(self, version: int) -> None:
         if self.bookmarks:
@@ -214,7 +213,7 @@ class Store:
             watch.after = self.version
             for record in shelf.ordered():
                 if has(watch.selection, record):
-                    watch.say(line("ADDED", watch.show(record.json)))
+                    watch.say(line("ADDED", record.json))
         elif watch.after < shelf.forgotten:
             raise Expired(f"too old resource version: {watch.after} ({shelf.forgotten})")
         else:
@@ -236,6 +235,11 @@ class Store:
             shelf.changes.clear()
             shelf.snapshots.clear()
             shelf.forgotten = self.version
+
+    def keep(self, kind: Kind, version: int) -> None:
+        """All objects as they are now can be asked for again."""
+        shelf = self.shelves[kind.plural]
+        shelf.snapshots.setdefault(version, shelf.ordered())
 
     def snapshot(self, kind: Kind, version: int) -> Sequence[Record]:
         """All objects as they were; only versions that were listed before are known."""
