@@ -24,7 +24,7 @@ from typing import Protocol
 import aiohttp
 
 from scripts import consul
-from tests.fakes import cloudmap, docker, ecs, marathon
+from tests.fakes import cloudmap, docker, ecs, kubernetes, marathon
 
 Key = tuple[str, int]
 PORT = 8080
@@ -106,6 +106,20 @@ class Marathon:
         self._fake.apps.place(f"/s{service}", keys)
 
 
+class Kubernetes:
+    def __init__(self, fake: kubernetes.FakeKubernetes) -> None:
+        self._fake = fake
+        self.settings: dict[str, object] = {"kind": "kubernetes", "url": fake.url, "in_cluster": False}
+
+    def make(self, service: int) -> None:
+        self._fake.put_service("prod", f"s{service}", [{"name": "http", "port": 80}])
+
+    async def put(self, service: int, keys: list[Key]) -> None:
+        endpoints = [{"addresses": [address], "conditions": {"ready": True}} for address, _ in keys]
+        ports = [{"name": "http", "port": PORT, "protocol": "TCP"}]
+        self._fake.put_slice("prod", f"s{service}", f"s{service}-x", endpoints, ports)
+
+
 class Ecs:
     def __init__(self, fake: ecs.FakeEcs) -> None:
         self._state = fake.state
@@ -180,6 +194,16 @@ async def _marathon(services: int, endpoints: int) -> AsyncIterator[Stage]:
 
 
 @asynccontextmanager
+async def _kubernetes(services: int, endpoints: int) -> AsyncIterator[Stage]:
+    async with kubernetes.fake_kubernetes() as fake:
+        stage = Kubernetes(fake)
+        for service in range(services):
+            stage.make(service)
+        await _filled(stage, services, endpoints)
+        yield stage
+
+
+@asynccontextmanager
 async def _ecs(services: int, endpoints: int) -> AsyncIterator[Stage]:
     async with ecs.fake_ecs() as fake:
         stage = Ecs(fake)
@@ -207,6 +231,7 @@ STAGES: dict[str, Callable[[int, int], AbstractAsyncContextManager[Stage]]] = {
     "files": _files,
     "consul": _consul,
     "docker": _docker,
+    "kubernetes": _kubernetes,
     "marathon": _marathon,
     "ecs": _ecs,
     "cloudmap": _cloudmap,

@@ -39,7 +39,15 @@ class Catalogue:
 
 def sources(url: str, **consul: object) -> list[dict[str, object]]:
     """Waits are short, so that a Consul that says nothing is noticed soon."""
-    asked = {"kind": "consul", "address": url, "wait": "1s", "timeout": "1s", "confirm_after": "1s", "last_resort": 0, **consul}
+    asked = {
+        "kind": "consul",
+        "address": url,
+        "wait": "1s",
+        "timeout": "1s",
+        "confirm_after": "1s",
+        "last_resort": 0,
+        **consul,
+    }
     return [asked, {"kind": "files", "folder": "disco", "confirm_after": "200ms", "last_resort": 0}]
 
 

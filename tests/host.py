@@ -74,7 +74,11 @@ class Host:
 
 def settings(disco: Path, dtab: str, more: dict[str, object]) -> dict[str, object]:
     disco.mkdir(exist_ok=True)
-    return {"dtab": dtab, "sources": [{"kind": "files", "folder": str(disco), "confirm_after": "200ms", "last_resort": 0}], **more}
+    return {
+        "dtab": dtab,
+        "sources": [{"kind": "files", "folder": str(disco), "confirm_after": "200ms", "last_resort": 0}],
+        **more,
+    }
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""The answers of an API server, from a `Store`: list, watch, get, create, replace, patch, delete, and what can be asked.
+"""What an API server answers from a `Store`: list, watch, get, create, replace, patch, delete, and what there is.
 
 Raises `Refused` for everything that is answered with a Status.
 """
@@ -324,7 +324,8 @@ def cluster_ip(name: str) -> str:
 
 
 async def _sent(request: web.BaseRequest) -> dict[str, Any]:
-    if request.content_type != "application/json":
+    # Without a type it is taken for JSON, as the API server does.
+    if request.content_type != "application/json" and "Content-Type" in request.headers:
         raise Refused(415, f"the body of the request was in an unknown format: {request.content_type}")
     try:
         body = json.loads(await request.read())

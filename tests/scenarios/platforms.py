@@ -127,7 +127,13 @@ class Marathon(Platform, MarathonWorld):
 
     def __init__(self, fake: Any) -> None:
         super().__init__(fake)
-        self.settings = {"kind": "marathon", "addresses": list(fake.urls), "timeout": "1s", "idle_timeout": "1s", **QUICK}
+        self.settings = {
+            "kind": "marathon",
+            "addresses": list(fake.urls),
+            "timeout": "1s",
+            "idle_timeout": "1s",
+            **QUICK,
+        }
 
     def name(self, label: str) -> Path:
         return Path(("shop", label))

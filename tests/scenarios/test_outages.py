@@ -40,7 +40,9 @@ async def killed(users: Name, seconds: float) -> None:
             await users.until_fresh()
             await users.until_ports(two, three)
             assert await seen.until_answered_by("three", PATIENCE)
-        print(f"{users.platform.kind}: held for {held['held']!r}; {seen.answers.total()} requests, {seen.failed or 0} failed")
+        print(
+            f"{users.platform.kind}: held for {held['held']!r}; {seen.answers.total()} requests, {seen.failed or 0} failed"
+        )
         assert not seen.failed
         await users.serve(two)
 
