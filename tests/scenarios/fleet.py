@@ -42,6 +42,15 @@ class Name:
     async def serve(self, *ports: int) -> None:
         await self.platform.serve(self.label, *ports)
 
+    async def begin(self, *ports: int) -> None:
+        """These are its instances, and a first call has been answered: what is polled may take a moment to be seen."""
+        await self.serve(*ports)
+
+        async def answered() -> bool:
+            return (await self.host.call(self.called)).status == 200
+
+        await eventually(answered, PATIENCE, f"{self.called} is not answered\n{self.host.agent.tail()}")
+
     async def known(self) -> Json:
         """What explain says of the bound name."""
         return await known(self.host, self.called, self.id)

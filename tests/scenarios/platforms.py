@@ -1,6 +1,6 @@
 """The platforms of the scenarios, one entry each in PLATFORMS: what is true there, and the faults it can be given.
 
-Each is a fake that speaks the wire, in the test's own loop, ruled as in the contract (`tests.discovery.contract.World`).
+Each is a fake that speaks the wire, in the test's own loop, ruled as in the contract (`tests.discovery.contract`).
 All instances are on 127.0.0.1 and told apart by their ports.
 """
 
@@ -18,11 +18,13 @@ from tests.discovery.consul.test_contract import FakeWorld as ConsulWorld
 from tests.discovery.contract import Key, World
 from tests.discovery.docker.test_source import DockerWorld
 from tests.discovery.ecs.test_source import EcsWorld
+from tests.discovery.kubernetes.test_source import KubernetesWorld
 from tests.discovery.marathon.test_source import MarathonWorld
 from tests.fakes.cloudmap import fake_cloudmap, refusal
 from tests.fakes.consul import fake_consul
 from tests.fakes.docker import fake_docker
 from tests.fakes.ecs import FakeEcs, fake_ecs
+from tests.fakes.kubernetes import fake_kubernetes
 from tests.fakes.marathon import Faults, fake_marathon
 
 QUICK: dict[str, object] = {"resync": "1s", "confirm_after": "500ms"}
@@ -148,6 +150,39 @@ class Marathon(Platform, MarathonWorld):
         self.fake.faults = Faults()
 
 
+class Kubernetes(Platform, KubernetesWorld):
+    kind = "kubernetes"
+
+    def __init__(self, fake: Any) -> None:
+        super().__init__(fake)
+        self.settings = {"kind": "kubernetes", "url": fake.url, "in_cluster": False, "timeout": "1s", **QUICK}
+        self._aside: list[tuple[str, str, str, dict[str, Any]]] = []
+
+    async def refuse(self, status: int) -> None:
+        self.fake.refuse(status)
+        self.fake.cut_watch()
+
+    async def garble(self, name: Path) -> None:
+        self.fake.garble()
+
+    async def halve(self, name: Path) -> None:
+        self.fake.halve()
+        self.fake.cut_watch()
+
+    async def deny_all(self) -> None:
+        shelves = self.fake.store.shelves
+        for resource in ("endpointslices", "services"):
+            for namespace, name in list(shelves[resource].records):
+                self._aside.append((resource, namespace, name, shelves[resource].records[namespace, name].body))
+                self.fake.delete(resource, namespace, name)
+
+    async def heal(self) -> None:
+        self.fake.heal()
+        for entry in self._aside:
+            self.fake.put(*entry)
+        self._aside.clear()
+
+
 class Ecs(Platform, EcsWorld):
     kind = "ecs"
 
@@ -215,6 +250,12 @@ async def _docker() -> AsyncIterator[Platform]:
 
 
 @asynccontextmanager
+async def _kubernetes() -> AsyncIterator[Platform]:
+    async with fake_kubernetes() as fake:
+        yield Kubernetes(fake)
+
+
+@asynccontextmanager
 async def _marathon() -> AsyncIterator[Platform]:
     async with fake_marathon(masters=2, heartbeat=0.2) as fake:
         yield Marathon(fake)
@@ -235,6 +276,7 @@ async def _cloudmap() -> AsyncIterator[Platform]:
 PLATFORMS: dict[str, Callable[[], AbstractAsyncContextManager[Platform]]] = {
     "consul": _consul,
     "ecs": _ecs,
+    "kubernetes": _kubernetes,
     "docker": _docker,
     "marathon": _marathon,
     "cloudmap": _cloudmap,
