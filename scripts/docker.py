@@ -2,7 +2,7 @@
 
 A `dockerd` on PATH is used as it is. Otherwise Debian's docker.io is unpacked, not installed, into `.cache/docker`,
 with the libraries this machine lacks. Needs root. A daemon lives in process, mount and network namespaces of its own:
-when their first process is killed, also because whoever started it has died, nothing of it is left.
+when their first process is killed, also because whoever started it has died, no process, mount or device of it is left.
 """
 
 from __future__ import annotations
@@ -246,10 +246,10 @@ async def _end(running: Daemon) -> None:
         with contextlib.suppress(ProcessLookupError):
             running.process.kill()  # nsenter, which has stopped itself when dockerd was stopped
         await running.process.wait()
-    await _forget_cgroups(running.cgroup)
+    await forget_cgroups(running.cgroup)
 
 
-async def _forget_cgroups(name: str) -> None:
+async def forget_cgroups(name: str) -> None:
     for tree in (each for each in _CGROUPS.glob(f"**/{name}") if each.is_dir()):
         for folder in sorted((each for each in tree.rglob("*") if each.is_dir()), reverse=True):
             await _remove(folder)

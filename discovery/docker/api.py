@@ -22,6 +22,7 @@ import urllib3.exceptions
 from discovery.docker import events, records
 from discovery.docker.connections import Adapter, Live
 from discovery.docker.events import Event
+from discovery.docker.reading import Malformed
 from discovery.docker.records import Container
 from discovery.source import Misconfigured, SourceError, Unavailable
 
@@ -192,7 +193,7 @@ class Api:
     def _understood(self, path: str, read: Callable[[], T]) -> T:
         try:
             return read()
-        except records.Malformed as error:
+        except Malformed as error:
             raise Unavailable(f"the answer of {self._who} to {path} makes no sense: {error}") from error
 
     def _refusal(self, path: str, error: Any) -> SourceError:

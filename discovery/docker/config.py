@@ -15,7 +15,7 @@ from yarl import URL
 from discovery.dns.resolver import Resolver
 from discovery.settings import Duration, SourceConfig
 from discovery.shared import Shared
-from discovery.source import Freshness, Hears
+from discovery.source import Freshness, Hears, Misconfigured
 
 _EXAMPLES = "unix:///var/run/docker.sock, tcp://docker.example:2376 or http://127.0.0.1:2375"
 _LOCALHOST = "127.0.0.1"
@@ -97,9 +97,11 @@ class DockerConfig(SourceConfig):
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[Shared]:
-        from discovery.docker.api import Api, Files
-        from discovery.docker.source import DockerFeed, Reach
-
+        try:
+            from discovery.docker.api import Api, Files
+            from discovery.docker.source import DockerFeed, Reach
+        except ModuleNotFoundError as error:
+            raise Misconfigured("kind docker needs Docker's SDK: install tieline[docker]") from error
         tls = Files(*(str(file) if file else None for file in self._files())) if self.tls or self._is_https else None
         feed = DockerFeed(
             connect=lambda: Api(self.address, tls, self.timeout),

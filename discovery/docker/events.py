@@ -15,7 +15,9 @@ from typing import NotRequired
 from pydantic import TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
-from discovery.docker.records import Container, Malformed, State, health, service
+from discovery.docker.labels import service
+from discovery.docker.reading import malformed
+from discovery.docker.records import Container, State, health
 
 STARTED = frozenset({"create", "start", "rename"})
 DIED = frozenset({"die", "died"})
@@ -82,8 +84,7 @@ def event(line: bytes) -> Event | None:
     try:
         told = _TOLD.validate_json(line, strict=True)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        raise Malformed(": ".join(filter(None, (".".join(map(str, first["loc"])), first["msg"])))) from None
+        raise malformed(error) from None
     action, _, value = told["Action"].partition(": ")
     attributes = told["Actor"].get("Attributes") or {}
     if told["Type"] == "network":

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
-from discovery.docker.records import Container, Key
+from discovery.docker.labels import Key
+from discovery.docker.records import Container
 
 
 class Fleet:

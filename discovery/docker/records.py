@@ -7,32 +7,18 @@ Compose. Others are no concern of ours. Shapes: Docker Engine API 1.24 to 1.52, 
 from __future__ import annotations
 
 import ipaddress
-import json
 import signal
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
-from typing import NotRequired, TypeVar
+from typing import NotRequired
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 from typing_extensions import TypedDict
 
 from discovery.address import Health
-
-T = TypeVar("T")
-
-Key = tuple[str, str]
-"""Project and service."""
-
-PLAIN = "-"
-"""The project of containers that Compose did not start."""
-OURS = "tieline."
-SERVICE = "tieline.service"
-_COMPOSE = "com.docker.compose."
-
-
-class Malformed(ValueError):
-    """The body is not what Docker answers; the text says where."""
+from discovery.docker.labels import OURS, SERVICE, Key, service
+from discovery.docker.reading import Malformed, checked, entries
 
 
 class State(Enum):
@@ -143,20 +129,18 @@ class _Inspected(TypedDict):
 
 _LISTED = TypeAdapter(_Listed)
 _INSPECTED = TypeAdapter(_Inspected)
-_DECODER = json.JSONDecoder()
 _STATES = {"running": State.RUNNING, "stopping": State.RUNNING, "paused": State.PAUSED}
 _HEALTHS = {"healthy": Health.HEALTHY, "unhealthy": Health.UNHEALTHY, "starting": Health.UNHEALTHY}
 
 
 def listed(body: str) -> Iterator[Container]:
-    """One after the other, so that a long list neither fills the memory nor holds up other threads."""
-    for index, entry in enumerate(_entries(body)):
-        yield from _listed(_checked(_LISTED, entry, f"[{index}]"))
+    for index, entry in enumerate(entries(body)):
+        yield from _listed(checked(_LISTED, entry, f"[{index}]"))
 
 
 def inspected(entry: object) -> Container | None:
     """None: of no service."""
-    found = _checked(_INSPECTED, entry, "")
+    found = checked(_INSPECTED, entry)
     labels = found["Config"].get("Labels") or {}
     key = service(labels)
     if key is None:
@@ -183,7 +167,7 @@ def sharing(container: Container, other: object) -> Container:
 
     Which ports are the container's own, and not the other's, only its own image or its label says.
     """
-    found = _checked(_INSPECTED, other, "")
+    found = checked(_INSPECTED, other)
     settings = found["NetworkSettings"]
     published = tuple(port for port in _ports(settings.get("Ports") or {}, {}) if port.public)
     exposed = {port.private for port in container.ports}
@@ -203,19 +187,6 @@ def tells_all(container: Container) -> bool:
         return True
     has_port = bool(container.ports) or any(key == "tieline.port" for key, _ in container.labels)
     return has_port and bool(container.attachments)
-
-
-def service(labels: Mapping[str, str]) -> Key | None:
-    """Of which service a container with these labels is. One that `docker compose run` started once is of none."""
-    project = labels.get(f"{_COMPOSE}project") or PLAIN
-    named = labels.get(SERVICE)
-    if named:
-        before, slash, after = named.partition("/")
-        return (before or PLAIN, after) if slash and after else (project, before) if not slash else None
-    composed = labels.get(f"{_COMPOSE}service")
-    if composed and labels.get(f"{_COMPOSE}oneoff", "").lower() != "true":
-        return project, composed
-    return None
 
 
 def health(status: str) -> Health:
@@ -317,39 +288,3 @@ def _number(text: str) -> int:
     if not text.isascii() or not text.isdecimal():
         raise Malformed(f"a port expected, not {text[:50]!r}")
     return int(text)
-
-
-def _entries(body: str) -> Iterator[object]:
-    """The members of a JSON array."""
-    at = _blank(body, 0)
-    if not body.startswith("[", at):
-        raise Malformed(f"a list expected, not {body[:50]!r}")
-    at, first = _blank(body, at + 1), True
-    while not body.startswith("]", at):
-        if not first:
-            if not body.startswith(",", at):
-                raise Malformed(f"the list breaks off after {at} characters")
-            at = _blank(body, at + 1)
-        try:
-            entry, at = _DECODER.raw_decode(body, at)
-        except ValueError as error:
-            raise Malformed(f"the list can't be read at character {at}: {error}") from None
-        yield entry
-        at, first = _blank(body, at), False
-    if body[at + 1 :].strip():
-        raise Malformed(f"more follows after the list's end at character {at}")
-
-
-def _blank(body: str, at: int) -> int:
-    while at < len(body) and body[at] in " \t\r\n":
-        at += 1
-    return at
-
-
-def _checked(adapter: TypeAdapter[T], entry: object, where: str) -> T:
-    try:
-        return adapter.validate_python(entry, strict=True)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        place = ".".join(filter(None, [where, *map(str, first["loc"])]))
-        raise Malformed(f"{place}: {first['msg']}" if place else first["msg"]) from None

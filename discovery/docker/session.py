@@ -99,12 +99,15 @@ class Session:
             self.told.all()
 
     def _merge(self, listed: list[Container]) -> list[str]:
-        """Those that have to be asked about before all is known."""
+        """Those that have to be asked about before all is known.
+
+        Nothing is told here: a list that has lost a whole service is one loss and not many small ones.
+        """
         heard, self._heard = self._heard or {}, None
         now = asyncio.get_running_loop().time()
         self._stopping_until = {id: until for id, until in self._stopping_until.items() if until > now}
         for id in self.fleet.ids() - {container.id for container in listed} - heard.keys():
-            self._remove(id)
+            self._forget(id)
         unclear = []
         for container in listed:
             id, event = container.id, heard.get(container.id)
@@ -113,9 +116,11 @@ class Session:
                 continue
             if self._is_clear(container):
                 if known is None:
-                    self._put(container)
+                    self.fleet.put(self._as_asked_to_stop(container))
                 elif id not in self._questions:
-                    self._put(replace(container, stop_signal=known.stop_signal))  # which no list tells
+                    # Which no list tells.
+                    container = replace(container, stop_signal=known.stop_signal)
+                    self.fleet.put(self._as_asked_to_stop(container))
                 continue
             unclear.append(id)
             self._questions.ask(id)
@@ -149,18 +154,22 @@ class Session:
             return next(iter(listed), None)
 
     def _put(self, container: Container) -> None:
-        id = container.id
-        if container.state is not State.STOPPED and id in self._stopping_until:
-            container = replace(container, draining=True)
-        if self.fleet.put(container):
+        if self.fleet.put(self._as_asked_to_stop(container)):
             self.told.changed(container.key)
 
+    def _as_asked_to_stop(self, container: Container) -> Container:
+        is_asked = container.state is not State.STOPPED and container.id in self._stopping_until
+        return replace(container, draining=True) if is_asked else container
+
     def _remove(self, id: str) -> None:
-        self._stopping_until.pop(id, None)
-        self._signals.pop(id, None)
-        removed = self.fleet.remove(id)
+        removed = self._forget(id)
         if removed is not None:
             self.told.changed(removed.key)
+
+    def _forget(self, id: str) -> Container | None:
+        self._stopping_until.pop(id, None)
+        self._signals.pop(id, None)
+        return self.fleet.remove(id)
 
     async def _in_time(self, answer: Awaitable[T], path: str) -> T:
         """The SDK's own time-outs are for every single packet."""

@@ -83,14 +83,16 @@ class Reflector(Generic[T]):
         loop = asyncio.get_running_loop()
         fruitless = 0
         while fruitless < IN_A_ROW:
-            since, version = loop.time(), self._version
+            since, version, is_gone = loop.time(), self._version, False
             try:
                 await self._watch()
             except TooOld:
-                await self._read_again()
-                version = self._version
+                is_gone = True
+            # Before it is read again: that takes long where there is much, and says nothing of the watch.
             is_fruitful = self._version != version or loop.time() - since > AT_ONCE_SECONDS
             fruitless = 0 if is_fruitful else fruitless + 1
+            if is_gone:
+                await self._read_again()
         raise Unavailable(f"{self._shown} cannot be watched: {IN_A_ROW} times it ended at once")
 
     async def _pages(self) -> tuple[Store[T], str]:

@@ -11,7 +11,7 @@ import hashlib
 import json
 import ssl
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path as FilePath
@@ -60,7 +60,8 @@ class FakeDocker:
     event_garbage: bytes | None = None
     list_taken: Callable[[], None] | None = None
     """Called when a list has been made and is not sent yet."""
-    inspect_taken: Callable[[], None] | None = None
+    inspect_taken: Callable[[], Awaitable[None]] | None = None
+    """The same of one container; it is sent when this returns."""
     _streams: dict[asyncio.Queue[bytes | None], Mapping[str, list[str]]] = field(default_factory=dict)
     _was_asked: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -236,7 +237,7 @@ class FakeDocker:
             await asyncio.get_running_loop().create_future()
         answer = self._inspected(found)
         if self.inspect_taken is not None:
-            self.inspect_taken()
+            await self.inspect_taken()
         return web.json_response(answer)
 
     def _listed(self, container: FakeContainer) -> dict[str, object]:

@@ -41,6 +41,7 @@ class FakeKubernetes:
     port: int = 0
     _tls: ssl.SSLContext | None = None
     _fault: str = ""
+    _stalled: str = ""
     _refusal: Refused | None = None
     _runner: web.ServerRunner | None = None
 
@@ -124,8 +125,9 @@ class FakeKubernetes:
                 watch.say(_HALF_A_LINE)
             watch.end()
 
-    def stall(self) -> None:
-        self._fault = "stall"
+    def stall(self, resource: str = "") -> None:
+        """What is asked of one resource, or of all, is taken and never answered."""
+        self._fault, self._stalled = "stall", resource
 
     def garble(self) -> None:
         """Also in the watches that are open."""
@@ -158,7 +160,7 @@ class FakeKubernetes:
 
     async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
         self.asked.append(f"{request.method} {request.path_qs}")
-        if self._fault == "stall":
+        if self._fault == "stall" and request.path.endswith(self._stalled):
             await asyncio.get_running_loop().create_future()
         if self._fault == "garble":
             return web.Response(body=b"<html>busy</html>", content_type="text/html")
@@ -173,11 +175,12 @@ class FakeKubernetes:
         except Unknown as unknown:
             self.unexpected.append(f"{request.method} {request.path_qs}: {unknown}")
             return web.Response(status=404, text="404 page not found\n")
-        return await _half(request, answer) if self._fault == "halve" else answer
+        if self._fault == "halve" and isinstance(answer, web.Response):
+            return await _half(request, answer)
+        return answer
 
 
-async def _half(request: web.BaseRequest, answer: web.StreamResponse) -> web.StreamResponse:
-    assert isinstance(answer, web.Response)
+async def _half(request: web.BaseRequest, answer: web.Response) -> web.StreamResponse:
     body = bytes(answer.body)  # type: ignore[arg-type]
     response = web.StreamResponse(headers={"Content-Type": "application/json", "Content-Length": str(len(body))})
     await response.prepare(request)

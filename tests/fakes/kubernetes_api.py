@@ -164,10 +164,10 @@ class Api:
             limit = 0 if version == "0" else limit  # served from the watch cache, which knows no limit
             records, number = self._at(wanted.kind, version, query.get("resourceVersionMatch", ""))
         metadata: dict[str, Any] = {"resourceVersion": str(number)}
-        page, rest = _page([record for record in records if _key(record) > start and has(chosen, record)], limit)
+        page, rest = _page([record for record in records if record.place > start and has(chosen, record)], limit)
         if rest:
             self.store.keep(wanted.kind, number)
-            metadata["continue"] = _token(number, _key(page[-1]))
+            metadata["continue"] = _token(number, page[-1].place)
             if not chosen.selects:
                 metadata["remainingItemCount"] = rest
         head = {"kind": f"{wanted.kind.kind}List", "apiVersion": wanted.kind.api_version, "metadata": metadata}
@@ -358,10 +358,6 @@ def _number(version: str) -> int:
     if version and not version.isdecimal():
         raise Refused(400, f'resourceVersion: Invalid value: "{version}": strconv.ParseUint: invalid syntax')
     return int(version or "0")
-
-
-def _key(record: Record) -> str:
-    return f"{record.namespace}/{record.name}"
 
 
 def _page(records: list[Record], limit: int) -> tuple[list[Record], int]:

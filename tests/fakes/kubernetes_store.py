@@ -53,6 +53,10 @@ class Record:
     json: bytes
 
     @property
+    def place(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+    @property
     def body(self) -> dict[str, Any]:
         body: dict[str, Any] = json.loads(self.json)
         return body
@@ -141,9 +145,9 @@ class Shelf:
     _ordered: Sequence[Record] | None = None
 
     def ordered(self) -> Sequence[Record]:
-        """By namespace and name, as etcd has them."""
+        """As etcd has them, and as pages are continued: by `place`, in which a-b comes before a."""
         if self._ordered is None:
-            self._ordered = [self.records[key] for key in sorted(self.records)]
+            self._ordered = sorted(self.records.values(), key=lambda record: record.place)
         return self._ordered
 
     def replace(self, key: tuple[str, str], record: Record | None) -> Record | None:

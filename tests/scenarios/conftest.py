@@ -6,6 +6,7 @@ import pytest
 import pytest_asyncio
 
 from tests.scenarios import fleet as fleets
+from tests.scenarios.platforms import PLATFORMS
 
 NOBODY = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing", "AWS_EC2_METADATA_DISABLED": "true"}
 
@@ -25,6 +26,8 @@ def credentials() -> Iterator[None]:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def fleet(request: pytest.FixtureRequest, credentials: None) -> AsyncIterator[fleets.Fleet]:
-    """One host over all platforms, for all tests of a file; each uses a name of its own, of NAMES."""
-    async with fleets.fleet(request.module.NAMES) as started:
+    """One host for all tests of a file: over all platforms or its KINDS, with its TABLE, with its SETTINGS if any."""
+    module = request.module
+    kinds, settings = getattr(module, "KINDS", PLATFORMS), getattr(module, "SETTINGS", {})
+    async with fleets.fleet(module.TABLE, kinds, **settings) as started:
         yield started

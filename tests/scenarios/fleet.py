@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -56,7 +56,7 @@ class Name:
         return await known(self.host, self.called, self.id)
 
     async def ports(self) -> set[int]:
-        return {each["port"] for each in (await self.known()).get("endpoints", ())}
+        return {endpoint["port"] for endpoint in (await self.known()).get("endpoints", ())}
 
     async def until_ports(self, *ports: int, seconds: float = PATIENCE) -> None:
         """Until explain, and then Envoy itself, has exactly these."""
@@ -103,14 +103,24 @@ class Fleet:
         return Name(self.host, self.platforms[kind], label)
 
 
-@asynccontextmanager
-async def fleet(labels: Sequence[str]) -> AsyncIterator[Fleet]:
+Table = Callable[[Mapping[str, Platform]], Iterable[str]]
+"""The dentries over these platforms."""
+
+
+def each(*labels: str) -> Table:
     """Each label is a name on each platform, called `<label>-<kind>`."""
+    return lambda platforms: (
+        f"/svc/{label}-{kind} => {it.id(label)}" for kind, it in platforms.items() for label in labels
+    )
+
+
+@asynccontextmanager
+async def fleet(table: Table, kinds: Iterable[str] = PLATFORMS, **settings: object) -> AsyncIterator[Fleet]:
+    """`settings`: of every source, instead of what its platform has."""
     async with AsyncExitStack() as stack:
-        platforms = {kind: await stack.enter_async_context(made()) for kind, made in PLATFORMS.items()}
-        table = (f"/svc/{label}-{kind} => {it.id(label)}" for kind, it in platforms.items() for label in labels)
-        settings = [platform.settings for platform in platforms.values()]
-        started = await stack.enter_async_context(host(";".join(table), sources=settings))
+        platforms = {kind: await stack.enter_async_context(PLATFORMS[kind]()) for kind in kinds}
+        sources = [{**platform.settings, **settings} for platform in platforms.values()]
+        started = await stack.enter_async_context(host(";".join(table(platforms)), sources=sources))
         yield Fleet(started, platforms)
         await started.no_nacks()
 
@@ -128,15 +138,15 @@ async def source(started: Host, platform: Platform) -> Json:
 async def eds_pushes(started: Host) -> int:
     """Responses with endpoints that were sent to Envoy."""
     proxies: Any = (await started.json("/status"))["proxies"]
-    return sum(each["types"].get("EDS", {}).get("sent", 0) for each in proxies)
+    return sum(proxy["types"].get("EDS", {}).get("sent", 0) for proxy in proxies)
 
 
 async def envoy_ports(started: Host, cluster: str) -> set[int]:
     """Of the cluster's hosts, as Envoy's own admin interface lists them."""
     answer = json.loads(await get(started.agent.folder / "run" / "envoy.sock", "/clusters?format=json"))
     return {
-        each["address"]["socket_address"]["port_value"]
+        endpoint["address"]["socket_address"]["port_value"]
         for one in answer.get("cluster_statuses", ())
         if one["name"] == cluster
-        for each in one.get("host_statuses", ())
+        for endpoint in one.get("host_statuses", ())
     }

@@ -170,11 +170,15 @@ class Kubernetes(Platform, KubernetesWorld):
         self.fake.cut_watch()
 
     async def deny_all(self) -> None:
+        """Told by a list: events would tell of one slice after the other."""
         shelves = self.fake.store.shelves
+        self.fake.silent = True
         for resource in ("endpointslices", "services"):
             for namespace, name in list(shelves[resource].records):
                 self._aside.append((resource, namespace, name, shelves[resource].records[namespace, name].body))
                 self.fake.delete(resource, namespace, name)
+        self.fake.silent = False
+        self.fake.expire()
 
     async def heal(self) -> None:
         self.fake.heal()

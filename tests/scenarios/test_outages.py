@@ -9,10 +9,10 @@ import pytest
 
 from scripts.running import eventually, service
 from tests.host import PATIENCE
-from tests.scenarios.fleet import LONG, Fleet, Name
+from tests.scenarios.fleet import LONG, Fleet, Name, each
 from tests.scenarios.platforms import PLATFORMS
 
-NAMES = ("killed", "lying", "emptied")
+TABLE = each("killed", "lying", "emptied")
 KILLED_SECONDS, EMPTY_SECONDS = 0.5, 5.0
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -1,3 +1,4 @@
+import sys
 from pathlib import Path as FilePath
 
 import pytest
@@ -5,7 +6,7 @@ from pydantic import ValidationError
 
 from discovery.docker.config import DockerConfig, Tls
 from discovery.path import Path
-from discovery.source import Hears
+from discovery.source import Hears, Misconfigured
 
 
 @pytest.mark.parametrize(
@@ -69,3 +70,12 @@ def test_durations() -> None:
     assert (config.timeout, config.stopping) == (2.0, 300.0)
     with pytest.raises(ValidationError, match="greater than 0"):
         DockerConfig(timeout=0)
+
+
+async def test_without_the_sdk_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("api", "session", "source"):
+        monkeypatch.delitem(sys.modules, f"discovery.docker.{name}", raising=False)
+    monkeypatch.setitem(sys.modules, "docker", None)
+    with pytest.raises(Misconfigured, match=r"install tieline\[docker\]"):
+        async with DockerConfig().open():
+            pass

@@ -7,7 +7,8 @@ import pytest
 
 from discovery.address import Health
 from discovery.docker.events import Event, Kind, after, ends, event
-from discovery.docker.records import Container, Malformed, State
+from discovery.docker.reading import Malformed
+from discovery.docker.records import Container, State
 
 ID = "0fd1538f481fe0359a300d7c9c83d289040d92f10988eabd14c9d09d167661d6"
 RUNNING = Container(ID, "aa", ("-", "web"), State.RUNNING, Health.HEALTHY)

@@ -1,10 +1,14 @@
 """Against a real dockerd; its own CLI is what changes it. Skipped where there is none."""
 
 import asyncio
+import contextlib
 import itertools
+import shutil
 import signal
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path as FilePath
 
 import aiohttp
 import pytest
@@ -16,8 +20,9 @@ from discovery.docker.events import Event
 from discovery.docker.threads import Threads
 from discovery.path import Path
 from discovery.source import Misconfigured, Unavailable
-from scripts.docker import Daemon, daemon, find
-from tests.discovery.contract import Key, SourceContract, Watch, World, watching
+from scripts.docker import Daemon, daemon, find, forget_cgroups
+from tests.discovery.contract import Key, SourceContract, Watch, World, eventually, watching
+from tests.manual import ROOT
 
 pytestmark = pytest.mark.skipif(find() is None, reason="no dockerd here: `python -m scripts.docker --fetch` says why")
 
@@ -285,6 +290,44 @@ async def test_an_endpoint_can_be_called() -> None:
         url = f"http://{endpoint.address}:{endpoint.port}/"
         async with aiohttp.ClientSession() as session, session.get(url) as answer:
             assert answer.status == 404  # there is a server, without a page
+
+
+STARTED = """
+import asyncio
+from scripts.docker import daemon
+
+async def main():
+    async with daemon(reachable=True) as running:
+        await running.run("one")
+        print(running.folder, flush=True)
+        await asyncio.sleep(1000)
+
+asyncio.run(main())
+"""
+
+
+async def test_no_process_is_left_of_a_daemon_whose_test_was_killed() -> None:
+    starting = await asyncio.create_subprocess_exec(sys.executable, "-c", STARTED, cwd=ROOT, stdout=-1)
+    assert starting.stdout is not None
+    folder = FilePath((await starting.stdout.readline()).decode().strip())
+    try:
+        assert processes_of(folder)
+        starting.kill()
+        await starting.wait()
+        await eventually(lambda: not processes_of(folder), "no process of the daemon")
+        assert folder.name not in FilePath("/proc/mounts").read_text()
+    finally:
+        shutil.rmtree(folder)
+        await forget_cgroups(folder.name)
+
+
+def processes_of(folder: FilePath) -> list[str]:
+    found = []
+    for file in FilePath("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            words = file.read_text(errors="replace")
+            found += [words] if str(folder) in words else []
+    return found
 
 
 @asynccontextmanager

@@ -5,15 +5,14 @@ import json
 import pytest
 
 from discovery.address import Health
+from discovery.docker.reading import Malformed
 from discovery.docker.records import (
     Attachment,
     Container,
-    Malformed,
     Port,
     State,
     inspected,
     listed,
-    service,
     sharing,
     tells_all,
 )
@@ -148,25 +147,6 @@ def test_the_list_does_not_always_tell_all(change: dict[str, object], enough: bo
 
 
 @pytest.mark.parametrize(
-    ("labels", "key"),
-    [
-        ({"tieline.service": "users"}, ("-", "users")),
-        ({"tieline.service": "shop/users"}, ("shop", "users")),
-        ({"tieline.service": "accounts", **LABELS}, ("shop", "accounts")),
-        ({"tieline.service": "bank/accounts", **LABELS}, ("bank", "accounts")),
-        ({"tieline.service": "a/b/c"}, ("a", "b/c")),
-        ({"tieline.service": "bank/"}, None),
-        ({"tieline.service": ""}, None),
-        ({**LABELS, "com.docker.compose.oneoff": "False"}, ("shop", "users")),
-        ({**LABELS, "com.docker.compose.oneoff": "True"}, None),
-        ({}, None),
-    ],
-)
-def test_labels_say_which_service_a_container_is_of(labels: dict[str, str], key: object) -> None:
-    assert service(labels) == key
-
-
-@pytest.mark.parametrize(
     ("said", "number"),
     [(None, 15), ("", 15), ("SIGQUIT", 3), ("quit", 3), ("28", 28), (28, 28), ("SIGRTMIN+3", 37), ("SIGWHAT", 15)],
 )
@@ -189,25 +169,6 @@ def test_a_container_on_the_network_of_another_is_at_the_others_address() -> Non
 
 
 @pytest.mark.parametrize(
-    ("body", "said"),
-    [
-        ("", "a list expected"),
-        ('{"message": "no"}', "a list expected"),
-        ("[", "can't be read at character 1"),
-        ("[1]", r"\[0\]: Input should be a valid dictionary"),
-        ("[] x", "more follows"),
-        (json.dumps([LISTED])[:-40], "can't be read at character 1"),
-        (json.dumps([LISTED])[:-1], "breaks off"),
-        (json.dumps([LISTED, {**LISTED, "State": 3}]), r"\[1\].State: Input should be a valid string"),
-        (json.dumps([{**LISTED, "Ports": [{"PrivatePort": "80", "Type": "tcp"}]}]), r"\[0\].Ports.0.PrivatePort"),
-    ],
-)
-def test_half_a_list_or_another_is_told_with_its_place(body: str, said: str) -> None:
-    with pytest.raises(Malformed, match=said):
-        list(listed(body))
-
-
-@pytest.mark.parametrize(
     ("change", "said"),
     [
         ({"State": None}, "State: Input should be a valid dictionary"),
@@ -220,3 +181,10 @@ def test_half_a_list_or_another_is_told_with_its_place(body: str, said: str) -> 
 def test_a_container_that_makes_no_sense_is_told_with_its_place(change: dict[str, object], said: str) -> None:
     with pytest.raises(Malformed, match=said):
         inspected({**INSPECTED, **change})
+
+
+def test_an_entry_that_makes_no_sense_is_told_with_its_place() -> None:
+    with pytest.raises(Malformed, match=r"\[1\].State: Input should be a valid string"):
+        read(LISTED, {**LISTED, "State": 3})
+    with pytest.raises(Malformed, match=r"\[0\].Ports.0.PrivatePort: Input should be a valid integer"):
+        read({**LISTED, "Ports": [{"PrivatePort": "80", "Type": "tcp"}]})

@@ -93,16 +93,23 @@ async def test_what_changes_while_the_first_list_is_made_is_not_left_out(served:
 
 
 async def test_what_dies_while_it_is_asked_about_stays_dead(served: Served, platform: FakeDocker) -> None:
-    def stop() -> None:
-        platform.inspect_taken = None
-        platform.stop("one")
-
+    platform.run(web())
     async with opened(served) as source, watching(source, WEB) as watch:
-        await watch.sees_none()
+
+        async def stop() -> None:
+            platform.inspect_taken = None
+            platform.stop("one")
+            await watch.until(lambda watch: watch.latest == Bound(()), "no endpoint")
+
+        await watch.sees(ONE)
         platform.inspect_taken = stop
-        platform.run(web())
+        platform.connect("one", "front", "10.0.0.9")  # so it is asked about
         await watch.until(lambda watch: watch.latest == Bound(()), "no endpoint")
-        assert not any(isinstance(addr, Bound) and addr.endpoints for addr in watch.published)
+        seen = len(watch.published)
+        await platform.has_been_asked("/containers/", 3)  # the first answer was not believed
+        platform.run(web("two", TWO[0]))
+        await watch.sees(TWO)
+        assert all(addr == Bound(()) for addr in watch.published[seen - 1 : -1])
 
 
 async def test_a_container_that_dockerd_is_stuck_with_holds_up_no_other(served: Served, platform: FakeDocker) -> None:

@@ -15,8 +15,19 @@ from discovery.address import Bound, Endpoint, Health, Protocol
 from discovery.docker.config import DockerConfig
 from discovery.docker.threads import Threads
 from discovery.path import Path
-from discovery.source import Source, Unavailable
-from tests.discovery.contract import ONE, Key, SourceContract, Watch, World, eventually, watching
+from discovery.source import Rereads, Source, Unavailable
+from tests.discovery.contract import (
+    ONE,
+    THREE,
+    TWO,
+    Key,
+    SourceContract,
+    Watch,
+    World,
+    eventually,
+    keys,
+    watching,
+)
 from tests.fakes.docker import FakeContainer, FakeDocker, Served, fake_docker
 
 WEB = Path(("-", "web"))
@@ -271,3 +282,15 @@ async def printed(*command: str) -> str:
     out, _ = await process.communicate()
     assert process.returncode == 0
     return out.decode()
+
+
+async def test_a_list_that_has_lost_a_service_is_one_loss_and_not_many_small_ones() -> None:
+    async with world() as it:
+        users = it.name("users")
+        await it.put(users, ONE, TWO, THREE)
+        async with watching(it.source, users) as watch:
+            await watch.sees(ONE, TWO, THREE)
+            it.fake.garbage = b"[]"
+            assert isinstance(it.source, Rereads)
+            await it.source.reread(5)
+            assert [keys(addr) for addr in watch.published[-2:]] == [{ONE, TWO, THREE}, None]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from discovery.path import Path
 from discovery.source import Misconfigured, SourceError, Unavailable
 from tests.discovery.contract import ONE, TWO, Key, SourceContract, Watch, World, watching
 from tests.fakes.ecs import OPERATIONS, FakeEcs, fake_ecs, fill
+from tests.manual import ROOT
 
 CLUSTER = "prod"
 
@@ -420,3 +422,16 @@ def bind(fake: FakeEcs, id: str, container: str, port: int, host_port: int) -> N
     binding = {"bindIP": "0.0.0.0", "containerPort": port, "hostPort": host_port, "protocol": "tcp"}
     changed = [{**each, "networkBindings": [binding]} if each["name"] == container else each for each in listed]
     fake.state.change(CLUSTER, id, containers=changed)
+
+
+async def test_the_fake_runs_as_a_process_of_its_own() -> None:
+    command = [sys.executable, "-m", "tests.fakes.ecs", "--port", "0", "--cluster", CLUSTER, "--tasks", "3"]
+    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE, cwd=ROOT)
+    try:
+        assert process.stdout is not None
+        url = (await process.stdout.readline()).decode().strip()
+        async with EcsConfig.model_validate({"region": "eu-west-1", "endpoint_url": url}).open() as source:
+            assert len(await first(source, Path((CLUSTER, "s0")))) == 3
+    finally:
+        process.terminate()
+        await process.wait()

@@ -81,6 +81,20 @@ async def test_the_official_client_pages_and_an_old_page_is_gone(fake: FakeKuber
     assert gone.value.status == 410
 
 
+async def test_pages_hold_every_object_whatever_the_namespaces_are_called(
+    fake: FakeKubernetes, official: Official
+) -> None:
+    """In etcd `a-b/users` comes before `a/users`."""
+    for namespace in ("a", "a-b", "ab"):
+        fake.put_service(namespace, "users")
+    found, more = [], None
+    while more != "":
+        page = await official.does(official.core.list_service_for_all_namespaces, limit=1, _continue=more)
+        found += [item.metadata.namespace for item in page.items]
+        more = page.metadata._continue or ""
+    assert found == ["a-b", "a", "ab", "shop"]
+
+
 async def test_the_official_client_selects_by_label(fake: FakeKubernetes, official: Official) -> None:
     fake.put_slice("shop", "orders", "orders-1", [ready("10.0.0.2")], PORTS)
     selector = "kubernetes.io/service-name in (orders)"

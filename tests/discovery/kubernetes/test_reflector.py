@@ -137,6 +137,25 @@ async def test_versions_that_are_always_gone_are_unavailable() -> None:
             await reflector.follow()
 
 
+async def test_versions_that_are_always_gone_are_unavailable_however_long_it_takes_to_list(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "AT_ONCE_SECONDS", 0.2)
+
+    class Slow(Script):
+        async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
+            is_watch = "watch" in request.query
+            await asyncio.sleep(0 if is_watch else 0.25)  # as long as 100,000 endpoints take
+            status, body = GONE if is_watch else page("a")
+            return web.Response(status=status, body=body)
+
+    async with reflecting(Slow()) as reflector:
+        await reflector.read()
+        async with asyncio.timeout(10):
+            with pytest.raises(Unavailable, match="3 times it ended at once"):
+                await reflector.follow()
+
+
 @pytest.mark.parametrize(
     ("said", "text"),
     [

@@ -259,7 +259,36 @@ async def test_one_list_and_one_watch_serve_all_names(fake: FakeKubernetes) -> N
     assert [len(each) for each in questions(fake)] == [2, 2]
 
 
+async def test_an_event_of_one_service_is_told_to_those_who_observe_it_only(fake: FakeKubernetes) -> None:
+    users(fake, "10.0.0.1")
+    fake.put_slice("shop", "orders", "orders-1", pods("10.0.0.2"), [port(8080)])
+    orders = Path(("shop", "http", "orders"))
+    async with observed(fake) as source, watching(source, USERS) as first, watching(source, orders) as second:
+        await first.sees(ONE)
+        await second.sees(TWO)
+        await watched(fake)
+        users(fake, "10.0.0.1", "10.0.0.2")
+        await first.sees(ONE, TWO)
+        users(fake, "10.0.0.1")
+        await first.sees(ONE)
+        assert [keys(addr) for addr in first.published] == [{ONE}, {ONE, TWO}, {ONE}]
+        assert [keys(addr) for addr in second.published] == [{TWO}]
+
+
 # Lists and watches
+
+
+@pytest.mark.parametrize("unread", ["services", "endpointslices"])
+async def test_nothing_is_published_before_both_resources_have_been_read(unread: str, fake: FakeKubernetes) -> None:
+    """Without the Service its port has no number; without the slices it has no endpoint."""
+    fake.put_service("shop", "users", HTTP)
+    users(fake, "10.0.0.1")
+    fake.stall(unread)
+    async with observed(fake, timeout="200ms") as source, watching(source, Path(("shop", "80", "users"))) as watch:
+        error = await watch.ends()
+        assert isinstance(error, Unavailable)
+        assert unread in str(error)
+        assert watch.published == []
 
 
 async def test_a_list_is_read_in_pages(fake: FakeKubernetes) -> None:
@@ -271,10 +300,9 @@ async def test_a_list_is_read_in_pages(fake: FakeKubernetes) -> None:
     assert len([asked for asked in fake.asked if "continue=" in asked]) == 2
 
 
-@pytest.mark.parametrize("as_status", [False, True])
-async def test_a_version_that_is_gone_is_no_error_and_loses_nothing(as_status: bool, fake: FakeKubernetes) -> None:
-    """Told in the stream, and told as the status of the next watch."""
-    fake.gone_as_status = as_status
+@pytest.mark.parametrize("told", ["in the open watch", "in the next watch", "as its status"])
+async def test_a_version_that_is_gone_is_no_error_and_loses_nothing(told: str, fake: FakeKubernetes) -> None:
+    fake.gone_as_status = told == "as its status"
     users(fake, "10.0.0.1")
     async with observed(fake) as source, watching(source, USERS) as watch:
         await watch.sees(ONE)
@@ -282,8 +310,9 @@ async def test_a_version_that_is_gone_is_no_error_and_loses_nothing(as_status: b
         fake.silent = True
         users(fake, "10.0.0.2")
         fake.silent = False
+        if told != "in the open watch":
+            fake.cut_watch()
         fake.expire()
-        fake.cut_watch()
         await watch.sees(TWO)
         users(fake, "10.0.0.1", "10.0.0.2")
         await watch.sees(ONE, TWO)
