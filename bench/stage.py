@@ -16,6 +16,7 @@ import json
 import sys
 import tempfile
 import time
+import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
@@ -28,6 +29,7 @@ from tests.fakes import cloudmap, docker, ecs, kubernetes, marathon
 
 Key = tuple[str, int]
 PORT = 8080
+PODS = uuid.UUID(int=0)
 _TRANSACTION = 64
 """Operations that Consul takes at once."""
 
@@ -115,9 +117,20 @@ class Kubernetes:
         self._fake.put_service("prod", f"s{service}", [{"name": "http", "port": 80}])
 
     async def put(self, service: int, keys: list[Key]) -> None:
-        endpoints = [{"addresses": [address], "conditions": {"ready": True}} for address, _ in keys]
         ports = [{"name": "http", "port": PORT, "protocol": "TCP"}]
-        self._fake.put_slice("prod", f"s{service}", f"s{service}-x", endpoints, ports)
+        self._fake.put_slice("prod", f"s{service}", f"s{service}-x", [self._pod(address) for address, _ in keys], ports)
+
+    @staticmethod
+    def _pod(address: str) -> dict[str, object]:
+        """All that a real endpoint says: it is read, and most of it is kept."""
+        name = f"pod-{address.replace('.', '-')}"
+        return {
+            "addresses": [address],
+            "conditions": {"ready": True, "serving": True, "terminating": False},
+            "nodeName": f"node-{address.rpartition('.')[0]}",
+            "targetRef": {"kind": "Pod", "namespace": "prod", "name": name, "uid": str(uuid.uuid5(PODS, name))},
+            "zone": f"eu-1{'abc'[len(name) % 3]}",
+        }
 
 
 class Ecs:

@@ -29,8 +29,9 @@ class Feed(Protocol):
         """Keeps `addr` true for as long as it runs, and says when it changes. It begins from nothing each time.
 
         Subscribe to events first; then, for ever: `await told.due()`, read everything, `told.all()`. Events go on to be
-        heard meanwhile: each is `told.changed(key)`. A read says nothing of what it finds before `told.all()`: a list that
-        has lost a service is one loss, not many small ones. Raises and returns as `observe` does; may raise a group.
+        heard meanwhile: each is `told.changed(key)`. A read says nothing of what it finds before `told.all()`: a list
+        that has lost a service is one loss, not many small ones. Raises and returns as `observe` does; may raise a
+        group.
         """
         ...
 

@@ -18,8 +18,8 @@ from discovery.source import Unavailable
 _THREADS = 4
 _LOGIN_SECONDS = 30.0
 """boto3 reads megabytes of models first, and may have to ask for credentials."""
-_TRIES = 6
-"""Of a call that AWS throttles, each at half the pace of the one before."""
+_TRIES = 8
+"""Of a call that AWS throttles, each at a lower pace than the one before."""
 _UNPACED = frozenset(("sqs",))
 """Counts and charges calls but hardly limits them."""
 
@@ -85,12 +85,14 @@ class Aws:
             return await self._ask(client, operation, parameters, asked)
         paced = self._bucket(service)
         async with self._free:
-            await paced.take()
+            turn = await paced.take()
             try:
                 answer = await self._ask(client, operation, parameters, asked)
             except Throttled:
                 paced.throttled()
                 raise
+            finally:
+                turn.over()
         paced.answered()
         return answer
 

@@ -29,6 +29,9 @@ WATCH_SECONDS = 240.0
 IN_A_ROW = 3
 """Watches that end at once with nothing said, and lists that have to begin again, before it is an error."""
 AT_ONCE_SECONDS = 1.0
+FIRST_PAGE = 100
+PAGE_BYTES = 2_000_000
+"""What a page should have: nothing else is done while one is read, and a slice has up to 1,000 endpoints."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,16 +100,17 @@ class Reflector(Generic[T]):
 
     async def _pages(self) -> tuple[Store[T], str]:
         store: Store[T] = Store()
-        version, more = "", ""
+        version, more, limit = "", "", min(FIRST_PAGE, self._page_size)
         while True:
-            query = {**self._scope, "limit": str(self._page_size), **({"continue": more} if more else {})}
+            query = {**self._scope, "limit": str(limit), **({"continue": more} if more else {})}
             body = await self._api.read(self._path, query)
+            limit = min(self._page_size, max(1, limit * PAGE_BYTES // max(1, len(body))))
             try:
                 page = self._resource.page(body)
             except Malformed as error:
                 raise Unavailable(f"{self._shown}: the list makes no sense: {error}") from error
             for record in page.items:
-                store.put(record)
+                store.put(self.store.known(record))
             # What has changed since the first page was made is told again: that does no harm.
             version, more = version or page.version, page.more
             if not more:

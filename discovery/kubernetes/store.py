@@ -49,6 +49,11 @@ class Store(Generic[T]):
             del self._by_key[key]
         return [key]
 
+    def known(self, record: T) -> T:
+        """The equal one that is here, if there is: what is read again then takes no room of its own."""
+        here = self._named((record.namespace, record.service)).get(record.name)
+        return here if here is not None and here == record else record
+
     def differing(self, other: Store[T]) -> list[Key]:
         """The services of which the two don't hold the same."""
         keys = self._by_key.keys() | other._by_key.keys()

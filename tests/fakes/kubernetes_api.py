@@ -213,10 +213,12 @@ class Api:
         try:
             await response.prepare(request)
             await self._pour(watch, response, float(query.get("timeoutSeconds") or WATCH_SECONDS))
+            await response.write_eof()
+        except ConnectionResetError:
+            pass  # whoever watched has gone
         finally:
             self.store.leave(watch)
             watch.told.set()
-        await response.write_eof()
         return response
 
     def gone(self, watch: Watch, message: str) -> None:

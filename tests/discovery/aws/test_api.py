@@ -68,7 +68,7 @@ async def test_a_call_that_is_throttled_is_made_a_few_times_more() -> None:
         fake.times = 1000
         with pytest.raises(Unavailable, match="throttles"):
             await aws.call("ecs", "list_clusters")
-        assert len(fake.calls) == 10
+        assert len(fake.calls) == 12
 
 
 async def test_who_does_not_answer_is_given_up_in_time() -> None:

@@ -99,6 +99,25 @@ async def test_half_a_list_replaces_nothing() -> None:
         assert list(reflector.store.keys()) == [("shop", "a")]
 
 
+async def test_pages_are_as_large_as_their_objects_let_them_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    small, large = page("a", more="x"), page(*"bcdefghijk", more="y")
+    monkeypatch.setattr(module, "FIRST_PAGE", 1)
+    monkeypatch.setattr(module, "PAGE_BYTES", len(small[1]) * 2)
+    script = Script(small, large, small, page("z"))
+    async with reflecting(script) as reflector:
+        await reflector.read()
+    assert [asked["limit"] for asked in script.asked] == ["1", "2", "1", "2"], "2 is the page_size"
+
+
+async def test_what_is_listed_again_and_is_the_same_takes_no_room_of_its_own() -> None:
+    async with reflecting(Script(page("a"), page("a", "b"))) as reflector:
+        await reflector.read()
+        before = next(iter(reflector.store.of(("shop", "a"))))
+        await reflector.read()
+        assert next(iter(reflector.store.of(("shop", "a")))) is before
+        assert len(list(reflector.store.keys())) == 2
+
+
 async def test_a_watch_goes_on_from_the_last_version_it_heard() -> None:
     mark = "BOOKMARK", {"metadata": {"resourceVersion": "9"}}
     events = [("ADDED", service("b", version="6")), ("DELETED", service("a", version="8")), mark]

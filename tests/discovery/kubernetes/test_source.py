@@ -284,7 +284,7 @@ async def test_nothing_is_published_before_both_resources_have_been_read(unread:
     fake.put_service("shop", "users", HTTP)
     users(fake, "10.0.0.1")
     fake.stall(unread)
-    async with observed(fake, timeout="200ms") as source, watching(source, Path(("shop", "80", "users"))) as watch:
+    async with observed(fake, timeout="500ms") as source, watching(source, Path(("shop", "80", "users"))) as watch:
         error = await watch.ends()
         assert isinstance(error, Unavailable)
         assert unread in str(error)

@@ -48,6 +48,15 @@ def test_two_stores_differ_in_the_services_of_which_they_hold_something_else() -
     assert before.differing(Store([ORDERS, USERS])) == []
 
 
+def test_what_is_read_again_and_has_not_changed_is_the_record_that_is_here() -> None:
+    again = Slice("shop", "users-1", "users", "IPv4", (Port("http", 8080),))
+    changed = Slice("shop", "users-1", "users", "IPv4")
+    store = Store([USERS])
+    assert store.known(again) is USERS
+    assert store.known(changed) is changed
+    assert store.known(ORDERS) is ORDERS
+
+
 def test_services_are_kept_by_their_own_name() -> None:
     service = Service("shop", "users", (Port("", 80),))
     assert list(Store([service]).of(("shop", "users"))) == [service]
