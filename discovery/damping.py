@@ -58,11 +58,14 @@ class Damping:
         return bound(kept), min(due)
 
     def _held_until(self, before: Endpoint | None, read: Endpoint, now: float) -> float | None:
-        if before == read or not read.serves:
+        if before == read:
             return None
         if before is None or not before.serves:
+            # Also one that is listed again and does not serve: that it has gone is told already.
             lost = self._lost.get(read.key)
             return None if lost is None else lost + self._seconds
+        if not read.serves:
+            return None
         changed = self._changed.get(read.key)
         if changed is not None:
             return changed + self._seconds

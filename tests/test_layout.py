@@ -23,7 +23,6 @@ COVERED_ELSEWHERE = {
     "tests/mesh/naming/test_dtab.py": ["discovery/path.py", "mesh/naming/tree.py"],
     "tests/discovery/contract.py": ["discovery/source.py"],
     "tests/discovery/aws/test_api.py": ["discovery/aws/connections.py"],
-    "tests/discovery/kubernetes/test_source.py": ["discovery/kubernetes/api.py"],
     "tests/discovery/ecs/test_source.py": [
         f"discovery/ecs/{name}.py" for name in ("feed", "lookup", "reading", "shapes")
     ],

@@ -66,6 +66,9 @@ class ClusterFeed:
         """Returns when `addr` can tell, as long as nothing else is awaited meanwhile."""
         if self._has_read:
             await self._lookup.complete([service])
+            if not self._tasks.of(service) and self._lookup.exists(service):
+                # It may have been made since the last read, and the next one may be far.
+                self._read_soon()
 
     # For `Shared`
 

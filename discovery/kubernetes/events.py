@@ -101,7 +101,7 @@ def slice_event(line: bytes) -> Event[Slice]:
     """Raises Malformed."""
     event = records.checked(_SLICE, line)
     if event["type"] == "ADDED" or event["type"] == "MODIFIED":
-        return Put(records.endpoint_slice(event["object"], "object"), _version(event["object"]["metadata"]))
+        return Put(records.endpoint_slice(event["object"]), _version(event["object"]["metadata"]))
     return _rest(event)
 
 

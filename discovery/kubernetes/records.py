@@ -67,7 +67,7 @@ class Backend:
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """`service`: '' where it belongs to none. `family`: IPv4, IPv6 or FQDN."""
+    """`service`: '' where it belongs to none. `family`: IPv4, IPv6 or FQDN. `flaw`: why it can't be used."""
 
     namespace: str
     name: str
@@ -75,6 +75,7 @@ class Slice:
     family: str
     ports: tuple[Port, ...] = ()
     backends: tuple[Backend, ...] = ()
+    flaw: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +175,7 @@ class Page(Generic[T]):
 def slices(body: bytes) -> Page[Slice]:
     listed = checked(_SLICES, body)
     _expect(listed["kind"], "EndpointSliceList")
-    items = tuple(endpoint_slice(raw, f"items.{at}") for at, raw in enumerate(listed["items"]))
+    items = tuple(endpoint_slice(raw) for raw in listed["items"])
     return Page(items, _version(listed["metadata"]), listed["metadata"].get("continue") or "")
 
 
@@ -185,21 +186,30 @@ def services(body: bytes) -> Page[Service]:
     return Page(items, _version(listed["metadata"]), listed["metadata"].get("continue") or "")
 
 
-def endpoint_slice(raw: RawSlice, where: str) -> Slice:
+def endpoint_slice(raw: RawSlice) -> Slice:
+    """A value that makes no sense is a flaw of this slice alone: whoever may write one must not take all names away."""
+    try:
+        return _endpoint_slice(raw)
+    except Malformed as error:
+        meta = raw["metadata"]
+        service = (meta.get("labels") or {}).get(SERVICE_NAME, "")
+        flaw = f"EndpointSlice {meta['namespace']}/{meta['name']}: {error}"
+        return Slice(sys.intern(meta["namespace"]), meta["name"], service, _FAMILIES[0], flaw=flaw)
+
+
+def _endpoint_slice(raw: RawSlice) -> Slice:
     """Raises Malformed."""
     meta = raw["metadata"]
     if raw["addressType"] not in _FAMILIES:
-        raise Malformed(f"{where}.addressType: IPv4, IPv6 or FQDN expected, not {raw['addressType'][:50]!r}")
+        raise Malformed(f"addressType: IPv4, IPv6 or FQDN expected, not {raw['addressType'][:50]!r}")
     is_name = raw["addressType"] == FQDN
-    backends = [
-        _backend(each, is_name, f"{where}.endpoints.{at}") for at, each in enumerate(raw.get("endpoints") or ())
-    ]
+    backends = [_backend(each, is_name, f"endpoints.{at}") for at, each in enumerate(raw.get("endpoints") or ())]
     return Slice(
         namespace=sys.intern(meta["namespace"]),
         name=meta["name"],
         service=(meta.get("labels") or {}).get(SERVICE_NAME, ""),
         family=sys.intern(raw["addressType"]),
-        ports=_ports(raw.get("ports"), f"{where}.ports"),
+        ports=_ports(raw.get("ports"), "ports"),
         backends=tuple(backends),
     )
 

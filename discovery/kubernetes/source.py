@@ -16,7 +16,7 @@ from discovery.kubernetes.records import Key, Service, Slice
 from discovery.kubernetes.reflector import SERVICES, SLICES, Reflector
 from discovery.path import Path
 from discovery.shared import Told
-from discovery.source import Misconfigured
+from discovery.source import Misconfigured, Unavailable
 
 READ_AT_ONCE = 4
 """Lists, where there are many namespaces."""
@@ -54,6 +54,9 @@ class KubernetesFeed:
         if self._scope.namespaces and namespace not in self._scope.namespaces:
             raise Misconfigured(f"the namespace {namespace} is not observed: add it to namespaces")
         found, slices = self._of((namespace, service))
+        flaw = next((each.flaw for each in slices if each.flaw), "")
+        if flaw:
+            raise Unavailable(f"{flaw}; correct it, or whatever writes it")
         return endpoints.addr(port, found, slices, self._family, self._hosts.addresses)
 
     def names(self) -> Iterable[Path]:

@@ -15,7 +15,7 @@ namers whose prefix matches, the last configured first; then `/$/`. What they an
 `Options` has the differences from Linkerd 1. With `empty` in `alternate_on`, an alternative that exists but is known to
 have no endpoint is passed over if a later one has any; if none has, the first such one is the answer. A written `$` is
 a decision, not an observation, and wins. A name that its source has lost, and whose endpoints are kept as a last
-resort, is passed over, too, and is better than one without endpoints; in a union it counts while no branch has an
+resort, is passed over, too, and is better than one without endpoints. In a union either counts while no branch has an
 endpoint that is there. With `unanswered="missing"` a source that has never answered in time counts as `~`, and a union
 in which nothing has an endpoint yet waits for its branches that have not answered.
 
@@ -231,7 +231,8 @@ class _Split:
             if grade in _KEPT and not isinstance(tree, Waiting | Broken)
         ]
         if any(grade is Grade.LIVE for _, grade, _ in kept):
-            kept = [each for each in kept if each[1] is not Grade.LOST]
+            passed = (Grade.LOST, Grade.DEAD) if self._walk.passes_dead else (Grade.LOST,)
+            kept = [each for each in kept if each[1] not in passed]
         if not kept:
             return _NEG
         if len(kept) == 1:

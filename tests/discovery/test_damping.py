@@ -65,6 +65,17 @@ def test_an_endpoint_that_flaps_ten_times_a_second_is_told_of_once_and_stays_out
     assert told.waits() == up(1, 2, 3)
 
 
+def test_one_that_drains_before_it_goes_each_time_is_told_of_twice() -> None:
+    told = Told(bound([ONE, TWO]))
+    draining = bound([replace(ONE, health=Health.DRAINING), TWO])
+    for turn in range(50):
+        told.says(draining, turn / 10)
+        told.says(bound([TWO]), turn / 10 + 0.02)
+        told.says(bound([ONE, TWO]), turn / 10 + 0.05)
+    assert told.pushes == [0.0, 0.02]
+    assert told.waits() == bound([ONE, TWO])
+
+
 def test_a_steady_endpoint_is_told_of_at_once_beside_one_that_flaps() -> None:
     told = Told(up(1, 2))
     told.says(up(2), 0.0)

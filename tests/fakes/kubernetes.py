@@ -117,12 +117,13 @@ class FakeKubernetes:
             watch.bookmark(self.store.version)
 
     def cut_watch(self, half_a_line: bool = False) -> None:
-        """Ends the open watches."""
+        """Ends the open watches: as it should be, or within a line, with the connection."""
         for watch in self.store.watches:
             # First, so that nothing that changes later is glued to the half line.
             self.store.leave(watch)
             if half_a_line:
                 watch.say(_HALF_A_LINE)
+                watch.breaks = True
             watch.end()
 
     def stall(self, resource: str = "") -> None:

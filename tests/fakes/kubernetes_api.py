@@ -213,7 +213,10 @@ class Api:
         try:
             await response.prepare(request)
             await self._pour(watch, response, float(query.get("timeoutSeconds") or WATCH_SECONDS))
-            await response.write_eof()
+            if watch.breaks and request.transport is not None:
+                request.transport.close()
+            else:
+                await response.write_eof()
         except ConnectionResetError:
             pass  # whoever watched has gone
         finally:

@@ -105,6 +105,8 @@ class Watch:
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     told: asyncio.Event = field(default_factory=asyncio.Event)
     ended: bool = False
+    breaks: bool = False
+    """The connection is closed in the middle, not the answer at its end."""
 
     def tell(self, change: Change) -> None:
         seen = None if change.version <= self.after else change.seen_by(self.selection)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping
 from contextlib import AsyncExitStack
 from typing import Any
@@ -75,7 +76,7 @@ async def test_users_moves_over_five_platforms_and_back_and_each_is_killed_while
             await fleet.platforms[kind].serve("users", ports[kind])
         await fleet.host.until("users", KINDS[0])
         seen = await stack.enter_async_context(load(fleet.host.agent.url, "users"))
-        for kind, following in zip(KINDS, KINDS[1:], strict=False):
+        for kind, following in itertools.pairwise(KINDS):
             await answered_by(fleet, seen, kind)
             await fleet.platforms[kind].forget("users")
             await answered_by(fleet, seen, following)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -73,7 +74,13 @@ async def test_a_dockerd_that_is_killed_and_started_again_costs_no_request() -> 
                 await until_serves(started, one, two, held=True, seconds=PATIENCE)
                 await eventually(lambda: before.answers.total() > 100, PATIENCE, "the load stopped")
             # Between two loads: what it was just answering is lost with whoever dies, and no proxy can help.
-            await docker._output(*running.inside("busybox"), "kill", "-9", process, env=running.env)
+            killing = await asyncio.create_subprocess_exec(
+                *running.inside("busybox"), "kill", "-9", process, env=running.env
+            )
+            assert await killing.wait() == 0
+            # Until it is ejected; what the first calls meet is tested in `test_dying`.
+            for _ in range(10):
+                await started.call("users")
             async with load(started.agent.url, "users", callers=2) as after:
                 await eventually(lambda: after.answers.total() > 20, PATIENCE, "the dead container stops the load")
                 await running.start()

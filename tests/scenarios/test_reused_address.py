@@ -20,7 +20,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 async def lends(name: Name, seen: Load, steady: tuple[int, int], port: int) -> float:
-    """An instance of it serves at the port, is taken out, finishes what it was asked, and stops. When it was taken out."""
+    """An instance of it serves at the port, is taken out, finishes what it was asked, stops. When it was taken out."""
     answer = f"{name.label}, moving"
     async with service(answer, port):
         await name.serve(*steady, port)

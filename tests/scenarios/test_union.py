@@ -96,7 +96,7 @@ async def test_a_branch_that_exists_without_endpoints_costs_no_request(fleet: Fl
             await fleet.platforms[first].serve(name, one)
             await fleet.host.until(name, "one")
             async with load(fleet.host.agent.url, name) as seen:
-                await eventually(lambda: (seen.answers + seen.failed).total() > 50, PATIENCE, "the load stopped")  # noqa: B023
+                await eventually(lambda: (seen.answers + seen.failed).total() > 50, PATIENCE, "the load stopped")
             if seen.failed:
                 failed[name] = seen.failed
     assert failed == {}

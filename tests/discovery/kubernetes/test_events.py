@@ -75,7 +75,6 @@ def test_an_error_that_is_not_the_servers_own_says_nothing() -> None:
         (b'{"type": "CHANGED", "object": {}}', "Input tag 'CHANGED'"),
         (b'{"object": {}}', "Unable to extract tag"),
         (line("ADDED", {**SLICE, "metadata": {"name": "a", "namespace": "b"}}), "object.metadata.resourceVersion"),
-        (line("ADDED", {**SLICE, "ports": [{"port": 0}]}), "object.ports.0.port: a port expected"),
         (line("BOOKMARK", {"metadata": {}}), "BOOKMARK.object.metadata.resourceVersion"),
         (line("ERROR", {"message": "no"}), "ERROR.object.kind"),
         (line("ADDED", SLICE)[:40], "Invalid JSON"),

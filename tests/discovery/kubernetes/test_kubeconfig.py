@@ -8,6 +8,7 @@ from pathlib import Path as FilePath
 from typing import Any
 
 import pytest
+import yaml
 
 from discovery.kubernetes.kubeconfig import Kubeconfig
 from discovery.source import Misconfigured
@@ -95,3 +96,18 @@ async def test_certificates_that_are_missing_are_named(tmp_path: FilePath) -> No
     user = {"client-certificate": "missing.pem", "client-key": "missing.key"}
     with pytest.raises(Misconfigured, match=r"missing\.pem"):
         await Kubeconfig(written(tmp_path, user), None)()
+
+
+@pytest.mark.parametrize(
+    "entry", [{"token": "S3CRET"}, {"auth-provider": {"name": "oidc", "config": {"client-secret": "S3CRET"}}}]
+)
+async def test_what_is_wrong_with_an_entry_is_said_without_what_is_secret_in_it(
+    entry: dict[str, object], tmp_path: FilePath
+) -> None:
+    file = written(tmp_path, {"token": "t0ken"})
+    config = yaml.safe_load(file.read_text())
+    config["users"] = [{"name": config["users"][0]["name"], **entry}]
+    file.write_text(yaml.safe_dump(config))
+    with pytest.raises(Misconfigured) as caught:
+        await Kubeconfig(file, None)()
+    assert "S3CRET" not in str(caught.value)

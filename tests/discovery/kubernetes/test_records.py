@@ -197,19 +197,31 @@ def test_an_external_name_is_read() -> None:
     [
         ("metadata|name", None, "items.0.metadata.name"),
         ("metadata|namespace", 3, "items.0.metadata.namespace"),
-        ("addressType", "IPv9", "items.0.addressType: IPv4, IPv6 or FQDN expected, not 'IPv9'"),
         ("endpoints|1|addresses", None, "items.0.endpoints.1.addresses"),
-        ("endpoints|1|addresses", [], "items.0.endpoints.1.addresses.0: an address expected"),
-        ("endpoints|1|addresses", ["10.1.0"], "items.0.endpoints.1.addresses.0: an address expected, not '10.1.0'"),
         ("endpoints|0|conditions|ready", "yes", "items.0.endpoints.0.conditions.ready"),
         ("ports|0|port", "8080", "items.0.ports.0.port"),
-        ("ports|0|port", 70000, "items.0.ports.0.port: a port expected, not 70000"),
     ],
 )
 def test_what_is_no_slice_is_refused_with_its_place(path: str, to: object, place: str) -> None:
     with pytest.raises(Malformed) as caught:
         records.slices(listed("EndpointSliceList", changed(SLICE, path, to)))
     assert str(caught.value).startswith(place)
+
+
+@pytest.mark.parametrize(
+    ("path", "to", "flaw"),
+    [
+        ("addressType", "IPv9", "addressType: IPv4, IPv6 or FQDN expected, not 'IPv9'"),
+        ("endpoints|1|addresses", [], "endpoints.1.addresses.0: an address expected"),
+        ("endpoints|1|addresses", ["010.1.0.1"], "endpoints.1.addresses.0: an address expected, not '010.1.0.1'"),
+        ("ports|0|port", 70000, "ports.0.port: a port expected, not 70000"),
+    ],
+)
+def test_a_value_that_makes_no_sense_is_a_flaw_of_its_slice_alone(path: str, to: object, flaw: str) -> None:
+    flawed = one(changed(SLICE, path, to))
+    assert flaw in flawed.flaw
+    assert f"EndpointSlice {flawed.namespace}/{flawed.name}" in flawed.flaw
+    assert flawed.backends == ()
 
 
 @pytest.mark.parametrize(

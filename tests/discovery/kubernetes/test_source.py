@@ -435,3 +435,16 @@ async def test_several_clusters_are_several_sources() -> None:
         async with watching(first, USERS) as here, watching(second, USERS) as there:
             await here.sees(ONE)
             await there.sees(TWO)
+
+
+async def test_a_slice_that_makes_no_sense_is_an_error_of_its_service_alone(fake: FakeKubernetes) -> None:
+    async with observed(fake) as source:
+        world = KubernetesWorld(fake)
+        users, orders = world.name("users"), world.name("orders")
+        await world.put(users, ONE)
+        await world.put(orders, TWO)
+        fake.put_slice("shop", "orders", "orders-by-hand", [{"addresses": ["010.0.0.9"]}], [port(80)])
+        async with watching(source, users) as first, watching(source, orders) as second:
+            assert "orders-by-hand: endpoints.0.addresses.0: an address expected" in str(await second.ends())
+            await first.sees(ONE)
+            assert first.error is None

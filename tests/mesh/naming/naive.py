@@ -149,6 +149,8 @@ class Naive:
         if branches and not ready:
             raise broken[0] if broken else Pending(pending)
         kept = tuple((weight, found) for weight, found in ready if found not in ("~", "!"))
+        if self.pass_empty and any(self.lives(found) for _, found in kept):
+            kept = tuple((weight, found) for weight, found in kept if self.lives(found) or not names(found))
         if not kept:
             return "~"
         return kept[0][1] if len(kept) == 1 else ("union", kept)

@@ -254,7 +254,14 @@ def test_a_union_of_empty_names_is_passed_over_but_a_written_empty_wins() -> Non
     assert tree_bound("(/s/dead & 9 * $) | /s/live", known).tree == leaf("/s/live")
     assert tree_bound("($ & $) | /s/live", known).grade is Grade.EMPTY
     assert tree_bound("$ | /s/live", known).tree == tree.Empty()
-    assert isinstance(tree_bound("(/s/dead & /s/live) | /s/other", known).tree, tree.Union)
+
+
+def test_a_union_gives_an_empty_branchs_share_to_those_that_live_unless_it_is_to_do_as_linkerd_does() -> None:
+    known = {"/s/dead": DEAD, "/s/live": LIVE}
+    assert tree_bound("(/s/dead & /s/live) | /s/other", known).tree == leaf("/s/live")
+    assert isinstance(tree_bound("(/s/dead & /s/live & $) | /s/other", known).tree, tree.Union)
+    assert isinstance(tree_bound("/s/dead & /s/live", known, LINKERD).tree, tree.Union)
+    assert isinstance(tree_bound("/s/dead & /s/dead", known).tree, tree.Union)
 
 
 @pytest.mark.parametrize(
