@@ -34,6 +34,10 @@ logger = logging.getLogger("tieline.observing")
 
 _JITTER = 0.1
 _GRID_SECONDS = 0.1
+_READING_SHARE = 0.05
+"""Of the time, at the most, a source is read again."""
+_READ_SECONDS = 30.0
+"""A full read may take this long, if `resync` is shorter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -339,14 +343,20 @@ class Observation:
 
 
 async def reread(source: Rereads, scope: Scope, resync: float) -> None:
-    """Keeps the names of a source fresh of which one read tells all: it is read once for all of them."""
+    """Keeps the names of a source fresh of which one read tells all: it is read once for all of them.
+
+    A read that takes long, because there is much or because the platform has much to do, is made more seldom.
+    """
+    took = 0.0
     while True:
-        await asyncio.sleep(resync * scope.rng.uniform(1 - _JITTER, 1 + _JITTER))
+        await asyncio.sleep(max(resync, took / _READING_SHARE) * scope.rng.uniform(1 - _JITTER, 1 + _JITTER))
+        began = scope.loop.time()
         try:
-            await source.reread(resync)
+            await source.reread(max(resync, _READ_SECONDS))
         except Exception:
             # What it observes has been told or has failed by itself; the next turn may go well.
             logger.exception("a source can't be read again")
+        took = scope.loop.time() - began
 
 
 def _drop(attempt: _Attempt | None) -> None:

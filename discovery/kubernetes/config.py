@@ -47,8 +47,6 @@ class KubernetesConfig(SourceConfig):
     segments: ClassVar[int] = 3
 
     kind: Literal["kubernetes"] = "kubernetes"
-    resync: Duration = 300.0
-    """A watch tells of its own accord when it has lost something, so full reads are for what nobody expects."""
     kubeconfig: FilePath | None = None
     """Unless said, and outside a pod, `$KUBECONFIG` or `~/.kube/config`."""
     context: str | None = None

@@ -284,10 +284,12 @@ class _ReadAtOnce(Platform):
         super().__init__()
         self.reread_at: list[float] = []
         self.bug: Exception | None = None
+        self.takes = 0.0
 
     async def reread(self, within: float) -> None:
         assert within == 30.0
         self.reread_at.append(asyncio.get_running_loop().time())
+        await asyncio.sleep(self.takes)
         if self.bug is not None:
             raise self.bug
         for name, addr in self.truth.items():
@@ -320,3 +322,13 @@ async def test_a_bug_in_reading_all_again_ends_nothing(caplog: pytest.LogCapture
         await asyncio.sleep(100)
     assert len(source.reread_at) >= 3
     assert "a source can't be read again" in caplog.text
+
+
+@virtual
+async def test_a_source_that_takes_long_to_read_is_read_more_seldom() -> None:
+    source = _ReadAtOnce()
+    source.takes = 6.0
+    async with observatory(entry("/#/fake", source, settings=Settings())) as sky:
+        sky.want(USERS)
+        await asyncio.sleep(600)
+    assert 4 <= len(source.reread_at) <= 6

@@ -78,7 +78,7 @@ async def _world() -> AsyncIterator[World]:
 
 
 class TestExampleContract(SourceContract):
-    lacks = frozenset({"halve", "stall", "lose", "origin"})
+    lacks = frozenset({"halve", "stall", "lose"})
 
     def open_world(self) -> AbstractAsyncContextManager[World]:
         return _world()
@@ -156,7 +156,7 @@ async def _shared_world() -> AsyncIterator[World]:
 
 
 class TestSharedExampleContract(SourceContract):
-    lacks = frozenset({"halve", "stall", "origin"})
+    lacks = frozenset({"halve", "stall"})
 
     def open_world(self) -> AbstractAsyncContextManager[World]:
         return _shared_world()
