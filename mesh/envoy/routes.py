@@ -171,7 +171,8 @@ def _retries() -> RetryPolicy:
         retry_on="connect-failure,refused-stream,reset-before-request",
         num_retries=UInt32Value(value=2),
         retry_host_predicate=[previous],
-        host_selection_retry_max_attempts=3,
+        # A dead endpoint is the least busy one, so that least-request picks it again and again: of two, 15 times in 16.
+        host_selection_retry_max_attempts=128,
         retry_back_off=RetryPolicy.RetryBackOff(
             base_interval=duration(timedelta(milliseconds=5)), max_interval=duration(timedelta(milliseconds=50))
         ),

@@ -15,7 +15,7 @@ from tests.host import PATIENCE
 from tests.scenarios.fleet import Fleet, Name, each
 
 KINDS = ("consul",)
-LABELS = tuple(f"dying-{number}" for number in range(6))
+LABELS = tuple(f"dying-{number}" for number in range(4))
 TABLE = each(*LABELS)
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
