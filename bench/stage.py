@@ -19,14 +19,16 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import aiohttp
 
 from scripts import consul
 from tests.fakes import cloudmap, docker, ecs, kubernetes, marathon
 
+F = TypeVar("F")
 Key = tuple[str, int]
 PORT = 8080
 PODS = uuid.UUID(int=0)
@@ -199,35 +201,11 @@ async def _docker(services: int, endpoints: int) -> AsyncIterator[Stage]:
 
 
 @asynccontextmanager
-async def _marathon(services: int, endpoints: int) -> AsyncIterator[Stage]:
-    async with marathon.fake_marathon() as fake:
-        stage = Marathon(fake)
-        await _filled(stage, services, endpoints)
-        yield stage
-
-
-@asynccontextmanager
 async def _kubernetes(services: int, endpoints: int) -> AsyncIterator[Stage]:
     async with kubernetes.fake_kubernetes() as fake:
         stage = Kubernetes(fake)
         for service in range(services):
             stage.make(service)
-        await _filled(stage, services, endpoints)
-        yield stage
-
-
-@asynccontextmanager
-async def _ecs(services: int, endpoints: int) -> AsyncIterator[Stage]:
-    async with ecs.fake_ecs() as fake:
-        stage = Ecs(fake)
-        await _filled(stage, services, endpoints)
-        yield stage
-
-
-@asynccontextmanager
-async def _cloudmap(services: int, endpoints: int) -> AsyncIterator[Stage]:
-    async with cloudmap.fake_cloudmap() as fake:
-        stage = CloudMap(fake)
         await _filled(stage, services, endpoints)
         yield stage
 
@@ -240,14 +218,24 @@ async def _files(services: int, endpoints: int) -> AsyncIterator[Stage]:
         yield stage
 
 
+@asynccontextmanager
+async def _faked(
+    opened: Callable[[], AbstractAsyncContextManager[F]], made: Callable[[F], Stage], services: int, endpoints: int
+) -> AsyncIterator[Stage]:
+    async with opened() as fake:
+        stage = made(fake)
+        await _filled(stage, services, endpoints)
+        yield stage
+
+
 STAGES: dict[str, Callable[[int, int], AbstractAsyncContextManager[Stage]]] = {
     "files": _files,
     "consul": _consul,
     "docker": _docker,
     "kubernetes": _kubernetes,
-    "marathon": _marathon,
-    "ecs": _ecs,
-    "cloudmap": _cloudmap,
+    "marathon": partial(_faked, marathon.fake_marathon, Marathon),
+    "ecs": partial(_faked, ecs.fake_ecs, Ecs),
+    "cloudmap": partial(_faked, cloudmap.fake_cloudmap, CloudMap),
 }
 
 
