@@ -17,6 +17,7 @@ logger = logging.getLogger("tieline.supervisor")
 
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - where Envoy puts it (hot_restart_impl.cc, shm_open)
 END_SECONDS = 2.0
+LAST_CALL_SECONDS = 1.0
 # The parent goes when its drain is over; the margin keeps Envoy's own requirement parent-shutdown > drain.
 SHUTDOWN_MARGIN_SECONDS = 2
 
@@ -50,12 +51,21 @@ class EnvoyProcess:
 
     async def _next_event(self) -> None:
         newest = self._generations[-1]
-        await child.first(newest.wait(), self._turn.wait())
+        await child.first(newest.wait(), self._due())
         if newest.returncode is not None:
             await self._after_exit(newest)
         elif self._turn.is_set():
             self._turn.clear()
             await self._start_next()
+
+    async def _due(self) -> None:
+        """One hot restart at a time: at a second one, Envoy ends the oldest generation at once, requests and all.
+
+        Source: Envoy, server.cc, InstanceBase::shutdownAdmin (sendParentTerminateRequest).
+        """
+        await self._turn.wait()
+        for older in self._generations[:-1]:
+            await older.wait()
 
     async def _after_exit(self, process: Process) -> None:
         self._generations.remove(process)
@@ -94,13 +104,22 @@ class EnvoyProcess:
         """Returns when no caller is connected any more, or when the drain time is over."""
         try:
             await envoy_admin.post(self._admin, "/drain_listeners?graceful")
-            async with asyncio.timeout(self.drain_seconds):
+            idle = await self._no_caller_within(self.drain_seconds)
+            # Who came since is served too, and nobody comes after this.
+            await envoy_admin.post(self._admin, "/drain_listeners")
+            if not (idle and await self._no_caller_within(LAST_CALL_SECONDS)):
+                logger.warning("connections were still open at the end of the drain time")
+        except (OSError, EOFError, ValueError) as error:
+            logger.warning("Envoy could not be drained", extra={"fields": {"error": error}})
+
+    async def _no_caller_within(self, seconds: float) -> bool:
+        try:
+            async with asyncio.timeout(seconds):
                 while await envoy_admin.downstream_connections(self._admin) > 0:  # noqa: ASYNC110 - Envoy offers no event
                     await asyncio.sleep(0.1)
         except TimeoutError:
-            logger.warning("connections were still open at the end of the drain time")
-        except (OSError, EOFError, ValueError) as error:
-            logger.warning("Envoy could not be drained", extra={"fields": {"error": error}})
+            return False
+        return True
 
     def _sweep(self) -> None:
         """Envoy leaves its shared memory behind; ours is known by the base id it wrote down."""

@@ -119,6 +119,15 @@ async def test_a_crashed_envoy_is_started_again_and_serves() -> None:
         await started.no_nacks()
 
 
+async def _until_epoch(started: Host, epoch: int) -> None:
+    async def restarted() -> bool:
+        envoy = (await started.json("/status"))["envoy"]
+        assert isinstance(envoy, dict)
+        return envoy.get("epoch") == epoch and envoy.get("state") == "LIVE"
+
+    await eventually(restarted, 30, f"no Envoy of epoch {epoch}\n{started.agent.tail()}")
+
+
 async def test_a_hot_restart_costs_no_request() -> None:
     async with host() as started, service("users") as port:
         started.put("users", port)
@@ -126,17 +135,38 @@ async def test_a_hot_restart_costs_no_request() -> None:
         async with load(started.agent.url, "users") as seen:
             for epoch in (1, 2):
                 started.agent.process.send_signal(signal.SIGUSR1)
-
-                async def restarted(epoch: int = epoch) -> bool:
-                    envoy = (await started.json("/status"))["envoy"]
-                    assert isinstance(envoy, dict)
-                    return envoy.get("epoch") == epoch and envoy.get("state") == "LIVE"
-
-                await eventually(restarted, 30, f"no Envoy of epoch {epoch}\n{started.agent.tail()}")
+                await _until_epoch(started, epoch)
                 count = seen.answers["users"]
                 await eventually(lambda count=count: seen.answers["users"] > count + 200, PATIENCE, "the load stopped")  # type: ignore[misc]
         assert not seen.failed
         await started.no_nacks()
+
+
+async def test_a_second_hot_restart_waits_for_the_requests_of_the_first() -> None:
+    asked, release = asyncio.Event(), asyncio.Event()
+
+    async def converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        asked.set()
+        await release.wait()
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nslow")
+        writer.close()
+
+    server = await asyncio.start_server(converse, "127.0.0.1", 0)
+    # Longer than it takes a new Envoy to come up: it may not end the request, and neither may the drain.
+    async with server, host(envoy={"drain": "3s"}) as started:
+        started.put("users", server.sockets[0].getsockname()[1])
+        async with asyncio.TaskGroup() as tasks:
+            # POST: the client repeats a GET that was cut.
+            call = tasks.create_task(started.call("users", method="POST"))
+            await asked.wait()
+            started.agent.process.send_signal(signal.SIGUSR1)
+            await _until_epoch(started, 1)
+            started.agent.process.send_signal(signal.SIGUSR1)
+            await asyncio.sleep(2)
+            release.set()
+            assert (await call).body == "slow"
+        await _until_epoch(started, 2)
 
 
 async def test_a_reload_applies_a_new_table_and_a_bad_one_changes_nothing() -> None:
@@ -169,11 +199,12 @@ async def test_a_drain_lets_the_request_under_way_end_and_leaves_nothing_behind(
         async with load(started.agent.url, "users") as seen:
             await eventually(lambda: seen.answers["users"] > 20, PATIENCE, "no load")
             started.agent.process.send_signal(signal.SIGTERM)
-            # The listener stays open while it drains, then it is closed: only refused connections may be seen.
+            # The listener stays open while it drains, then it is closed: a caller may be refused. Reset, if the kernel
+            # had taken its connection and Envoy had not; but no request that Envoy has read is lost (a disconnect).
             await eventually(lambda: bool(seen.failed) or started.agent.process.poll() is not None, PATIENCE, "no end")
         started.agent.process.wait(PATIENCE)
         assert started.agent.process.returncode == 0
-        assert set(seen.failed) <= {"ClientConnectorError"}, seen.failed
+        assert set(seen.failed) <= {"ClientConnectorError", "ClientOSError"}, seen.failed
         assert list((started.agent.folder / "run").iterdir()) == []
         assert set(SHARED_MEMORY.iterdir()) <= before
 
