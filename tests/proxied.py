@@ -21,6 +21,7 @@ from discovery import path
 from discovery.address import Endpoint, Protocol
 from mesh.envoy import bootstrap, clusters, endpoints, listeners, routes
 from mesh.naming.tree import BoundName, BoundTree, Leaf
+from mesh.policy.settings import DEFAULTS, Settings
 from mesh.xds.events import Event, Nack
 from mesh.xds.resource import CLUSTER, ENDPOINTS, LISTENER, SCOPE, Resource, resource
 from mesh.xds.server import SERVER_OPTIONS, Ads, listen
@@ -54,8 +55,8 @@ def assignment(text: str, ports: Iterable[int]) -> Change:
     return ENDPOINTS, resource(name(text).show(), found)
 
 
-def scope(router: str, key: str, tree: BoundTree, timeouts: routes.Timeouts | None = None) -> Change:
-    message = routes.scope(router, key, tree, timeouts)
+def scope(router: str, key: str, tree: BoundTree, settings: Settings = DEFAULTS) -> Change:
+    message = routes.scope(router, key, tree, settings)
     return SCOPE, resource(message.name, message)
 
 

@@ -33,6 +33,11 @@ COVERED_ELSEWHERE = {
         *(f"mesh/agent/{name}.py" for name in ("explainer", "publisher", "resolver")),
         "mesh/envoy/replies.py",
     ],
+    "tests/mesh/agent/test_policies.py": [
+        "mesh/cli/policies.py",
+        *(f"mesh/envoy/{name}.py" for name in ("balancing", "breakers", "retries")),
+        *(f"mesh/policy/{name}.py" for name in ("balancing", "resilience", "settings", "shown")),
+    ],
     "tests/mesh/agent/test_snapshot.py": ["mesh/agent/snapshot_file.py"],
     "tests/mesh/agent/test_supervisor.py": [
         *(f"mesh/agent/{name}.py" for name in ("adoption", "brain", "brain_process", "child", "plan")),
@@ -47,7 +52,10 @@ COVERED_ELSEWHERE = {
     ],
     "tests/mesh/config/test_load.py": [
         "discovery/settings.py",
-        *(f"mesh/config/{name}.py" for name in ("checks", "model", "problem", "reading", "report", "wording")),
+        "mesh/config/identifiers.py",
+        "mesh/policy/entry.py",
+        *(f"mesh/config/{name}.py" for name in ("checks", "fields", "model", "policies", "problem")),
+        *(f"mesh/config/{name}.py" for name in ("reading", "report", "wording")),
     ],
     "tests/mesh/naming/test_bind.py": ["mesh/naming/trace.py"],
     "tests/mesh/xds": [f"mesh/xds/{name}.py" for name in ("events", "status", "stream")],

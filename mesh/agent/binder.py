@@ -58,7 +58,7 @@ class Binder:
         self.on_wanted: Callable[[Path, State | None], None] = lambda _path, _state: None
         self.on_names_changed: Callable[[Name, bool], None] = lambda _name, _kept: None
 
-    def ask(self, key: Key, path: Path, *, adopted: bool = False, kept: bool = False) -> Name | None:
+    def ask(self, key: Key, path: Path, *, consumed: int = 0, adopted: bool = False, kept: bool = False) -> Name | None:
         """The name in use, bound as far as it can be now. None when there is no room for another one."""
         now = self._clock()
         name = self.names.get(key)
@@ -69,7 +69,7 @@ class Binder:
         if not self._room():
             return None
         self.asked += 1
-        name = Name(*key, path, asked=now, used=now, kept=kept, adopted=adopted, published=adopted)
+        name = Name(*key, path, now, now, consumed=consumed, kept=kept, adopted=adopted, published=adopted)
         self.names.add(name)
         self.rebind(name)
         return name

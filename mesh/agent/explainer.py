@@ -21,6 +21,8 @@ from mesh.naming.dtab import Dtab
 from mesh.naming.explain import Asked, explain, trail
 from mesh.naming.identify import Unidentified
 from mesh.naming.trace import Grade
+from mesh.policy import shown
+from mesh.policy.effective import Policies
 
 OUTCOMES = {
     Grade.LIVE: "bound",
@@ -43,6 +45,7 @@ class Explainer:
     binder: Binder
     observatory: Observatory
     routers: Mapping[str, Router]
+    policies: Policies
     patience_seconds: float
     _changes: set[asyncio.Event] = field(default_factory=set)
 
@@ -106,7 +109,8 @@ class Explainer:
             "local_dtab": local.show() if local else None,
             "tree": explain(binding, self.observatory.state, self._asked),
             "trail": trail(binding),
-            "endpoints": {id.show(): self._described(id, owner) for id in ids},
+            "endpoints": {id.show(): self._described(binding.path, id, owner) for id in ids},
+            "policy": shown.of_name(self.policies, binding.path),
             "in_use": [used.key for used in in_use],
         }
 
@@ -118,23 +122,24 @@ class Explainer:
         state = self.observatory.state(id)
         return state.addr.endpoints if isinstance(state, Known) and isinstance(state.addr, Bound) else ()
 
-    def _described(self, id: Path, owner: Mapping[tuple[str, int], Path]) -> dict[str, object]:
+    def _described(self, path: Path, id: Path, owner: Mapping[tuple[str, int], Path]) -> dict[str, object]:
         entry = self.observatory.entry(id)
-        shown = described(self.observatory.state(id), self.observatory.held_since(id))
+        known = described(self.observatory.state(id), self.observatory.held_since(id))
         endpoints = [
             {**_endpoint(each), "counted_in": None if owner[each.key] == id else owner[each.key].show()}
             for each in self._endpoints(id)
         ]
-        return {"source": head(entry) if entry else None, **shown, "endpoints": endpoints}
+        policy = shown.of_bound(self.policies, path, id)
+        return {"source": head(entry) if entry else None, **known, "endpoints": endpoints, "policy": policy}
 
 
 def _path(name: str, router: Router) -> Path:
     if name.startswith("/"):
         return Path.parse(name)
-    identified = router.identify({":authority": name})
+    identified = router.named(name)
     if isinstance(identified, Unidentified):
         raise ValueError(f"{name!r} names no service: {identified.reason}")  # noqa: TRY004 - a value, not a type
-    return identified.path
+    return identified
 
 
 def described(state: State, held_since: float | None) -> dict[str, object]:

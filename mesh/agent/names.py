@@ -10,7 +10,8 @@ from discovery.path import Path
 from mesh.naming.bind import Binding
 
 Key = tuple[str, str]
-"""The router's name, and what identifies the request there (the Host as it was sent, without port)."""
+"""The router's name, and what identifies the request there (mesh.envoy.keys). By Host: as it was sent, without
+port."""
 
 
 @dataclass(slots=True, eq=False)
@@ -22,6 +23,8 @@ class Name:
     path: Path
     asked: float
     used: float
+    consumed: int = 0
+    """How many segments of the path are not sent on."""
     binding: Binding | None = None
     wanted: frozenset[Path] = frozenset()
     hurried: frozenset[Path] = frozenset()

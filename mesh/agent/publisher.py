@@ -20,10 +20,27 @@ from mesh.agent.overlap import Part, counted, leaves, parts
 from mesh.agent.refusal import Refusal
 from mesh.envoy import clusters, endpoints, names, routes
 from mesh.naming.tree import BoundTree
+from mesh.policy.effective import OfBoundName, Policies
 from mesh.xds.resource import CLUSTER, ENDPOINTS, SCOPE, Resource, resource
 from mesh.xds.server import Ads
 
 logger = logging.getLogger("tieline.publisher")
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a cluster is made of."""
+
+    part: Part
+    policy: OfBoundName
+
+    @property
+    def cluster(self) -> str:
+        return names.cluster_name(self.part.id, self.part.without, self.policy.suffix)
+
+    @property
+    def grpc_cluster(self) -> str:
+        return names.grpc_cluster_name(self.part.id, self.part.without, self.policy.suffix)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,15 +54,23 @@ class _Split:
 
 class Publisher:
     def __init__(
-        self, ads: Ads, state: Callable[[Path], State], clock: Callable[[], float], linger_seconds: float
+        self,
+        ads: Ads,
+        state: Callable[[Path], State],
+        clock: Callable[[], float],
+        linger_seconds: float,
+        policies: Policies | None = None,
+        zone: str = "",
     ) -> None:
         self._ads = ads
+        self.policies = policies or Policies()
+        self._zone = zone
         self._state = state
         self._clock = clock
         self._linger_seconds = linger_seconds
         self._users: dict[str, int] = {}
         self._unused_since: dict[str, float] = {}
-        self._parts: dict[str, Part] = {}
+        self._parts: dict[str, Target] = {}
         self._drawn_from: dict[Path, set[str]] = {}
         """The clusters whose endpoints depend on a bound name."""
         self._spoken: dict[str, Protocol] = {}
@@ -62,17 +87,22 @@ class Publisher:
         self._remember(name, _Split(name, whole, served) if len(found) > 1 else None, frozenset(found))
         said = {id: _protocol(self._known(id)) for id in served}
 
+        targeted = {id: Target(part, self.policies.of_bound(name.path, id)) for id, part in served.items()}
+
         def cluster(id: Path) -> str:
-            return names.cluster_name(id, served[id].without)
+            return targeted[id].cluster
 
         def grpc(id: Path) -> str:
-            return cluster(id) if said[id] else names.grpc_cluster_name(id, served[id].without)
+            return targeted[id].cluster if said[id] else targeted[id].grpc_cluster
 
         takes_grpc = name.grpc or all(said.values())
-        scope = routes.scope(name.router, name.key, tree, cluster=cluster, grpc=grpc if takes_grpc else None)
-        targets = {cluster(id): part for id, part in served.items()}
+        settings = self.policies.of_name(name.path)
+        scope = routes.scope(
+            name.router, name.key, tree, settings, cluster, grpc if takes_grpc else None, name.consumed
+        )
+        targets = {cluster(id): target for id, target in targeted.items()}
         if takes_grpc:
-            targets |= {grpc(id): part for id, part in served.items()}
+            targets |= {grpc(id): target for id, target in targeted.items()}
         self._replace(name, targets, self._scope(name, scope))
 
     def _remember(self, name: Name, split: _Split | None, ids: frozenset[Path]) -> None:
@@ -102,12 +132,12 @@ class Publisher:
         self._count(name, frozenset())
         self._remember(name, None, frozenset())
 
-    def _replace(self, name: Name, targets: Mapping[str, Part], scope: Resource) -> None:
+    def _replace(self, name: Name, targets: Mapping[str, Target], scope: Resource) -> None:
         fresh: list[tuple[str, Resource]] = []
-        for cluster, part in targets.items():
+        for cluster, target in targets.items():
             if cluster not in self._users:
-                self._parts[cluster] = part
-                for id in part.ids:
+                self._parts[cluster] = target
+                for id in target.part.ids:
                     self._drawn_from.setdefault(id, set()).add(cluster)
             if not self._users.get(cluster):
                 fresh += self._cluster(cluster)
@@ -127,22 +157,23 @@ class Publisher:
 
     def _cluster(self, cluster: str) -> Iterable[tuple[str, Resource]]:
         """The endpoints; the cluster too if it is new, or if what they speak is."""
-        part = self._parts[cluster]
+        part, policy = self._parts[cluster].part, self._parts[cluster].policy
         id, known = part.id, part.endpoints(self._known)
         unsaid = Protocol.GRPC if cluster.endswith(names.GRPC) else Protocol.HTTP1
         protocol = _protocol(self._known(id)) or unsaid
         if self._spoken.get(cluster) is not protocol:
             self._spoken[cluster] = protocol
-            yield CLUSTER, resource(cluster, clusters.cluster(id, protocol, cluster))
-        yield ENDPOINTS, resource(cluster, self._assignment(cluster, id, known))
+            yield CLUSTER, resource(cluster, clusters.cluster(id, protocol, cluster, policy))
+        zone = self._zone if policy.balancing.prefer_zone else ""
+        yield ENDPOINTS, resource(cluster, self._assignment(cluster, id, known, zone))
 
-    def _assignment(self, cluster: str, id: Path, known: tuple[Endpoint, ...]) -> Message:
+    def _assignment(self, cluster: str, id: Path, known: tuple[Endpoint, ...], zone: str) -> Message:
         complaint = "; ".join(each.reason for each in endpoints.invalid(known))
         if complaint != self._complained.get(id, ""):
             self._complained[id] = complaint
             if complaint:
                 logger.error("endpoints left out", extra={"fields": {"name": id.show(), "why": complaint}})
-        message: Message = endpoints.assignment(id, known, cluster)
+        message: Message = endpoints.assignment(id, known, cluster, zone)
         return message
 
     def _known(self, id: Path) -> tuple[Endpoint, ...]:
@@ -178,7 +209,7 @@ class Publisher:
         del self._users[cluster]
         del self._unused_since[cluster]
         self._spoken.pop(cluster, None)
-        part = self._parts.pop(cluster)
+        part = self._parts.pop(cluster).part
         self._complained.pop(part.id, None)
         for id in part.ids:
             self._drawn_from[id].discard(cluster)

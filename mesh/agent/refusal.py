@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from urllib.parse import quote
 
+from discovery.path import Path
+from mesh.naming import identify
 from mesh.naming.bind import Binding, Broken, Waiting
 from mesh.naming.explain import trail
 from mesh.naming.tree import Empty, Fail, Neg
@@ -21,37 +24,43 @@ class Refusal:
     body: str
 
 
-def unidentified(reason: str) -> Refusal:
-    return _refusal(400, f"unidentified: {reason}", [], "Send the name of a service as the Host header.")
+def unidentified(reason: str, wish: str = "Send the name of a service as the Host header.") -> Refusal:
+    return _refusal(400, f"unidentified: {reason}", [], wish)
 
 
 def unavailable(reason: str, name: str) -> Refusal:
+    """`name`: what `tieline explain` takes."""
     return _refusal(503, reason, [], _hint(name))
 
 
-def refused(binding: Binding, name: str, *, unanswered: bool) -> Refusal:
+def refused(binding: Binding, key: str, *, unanswered: bool) -> Refusal:
     """`unanswered`: a source that was asked has never answered, so that we can't say there is no such name."""
-    path = binding.path.show()
+    path, hint = binding.path.show(), _hint(explained(key, binding.path))
     steps = trail(binding)
     match binding.tree:
         case Neg() if unanswered:
-            return _refusal(503, f"can't tell whether {path} exists: a source doesn't answer", steps, _hint(name))
+            return _refusal(503, f"can't tell whether {path} exists: a source doesn't answer", steps, hint)
         case Neg():
-            return _refusal(404, f"no such name: {path}", steps, _hint(name))
+            return _refusal(404, f"no such name: {path}", steps, hint)
         case Fail():
-            return _refusal(503, f"refused by the table (!): {path}", steps, _hint(name))
+            return _refusal(503, f"refused by the table (!): {path}", steps, hint)
         case Empty():
-            return _refusal(503, f"nothing behind the name ($): {path}", steps, _hint(name))
+            return _refusal(503, f"nothing behind the name ($): {path}", steps, hint)
         case Broken(reason=reason):
-            return _refusal(503, f"can't bind {path}: {reason}", steps, _hint(name))
+            return _refusal(503, f"can't bind {path}: {reason}", steps, hint)
         case Waiting():
-            return _refusal(503, f"no answer in time for {path}", steps, _hint(name))
+            return _refusal(503, f"no answer in time for {path}", steps, hint)
         case _:
-            return _refusal(503, f"no endpoints for {path}", steps, _hint(name))
+            return _refusal(503, f"no endpoints for {path}", steps, hint)
+
+
+def explained(key: str, path: Path) -> str:
+    """What `tieline explain` takes: the name as it was sent, if that is what the path was made of."""
+    return key if identify.host(key, Path()) == path[-1:] else path.show()
 
 
 def _hint(name: str) -> str:
-    return f"Run: tieline explain {name}"
+    return f"Run: tieline explain {shlex.quote(name)}"
 
 
 def _refusal(status: int, err: str, steps: list[str], hint: str) -> Refusal:

@@ -49,26 +49,30 @@ class Resolver:
         router = dict(context.invocation_metadata() or ()).get(ROUTER_METADATA, "")
         async for request in requests:
             if request.HasField("request_headers"):
-                headers = {header.key: _text(header) for header in request.request_headers.headers.headers}
+                # Envoy takes a key from the first of several headers of one name.
+                headers = {each.key: _text(each) for each in reversed(request.request_headers.headers.headers)}
                 answer = await self._resolve(str(router), headers)
                 self.answers[answer.status if isinstance(answer, Refusal) else 200] += 1
                 yield _refuse(answer) if isinstance(answer, Refusal) else _go(answer)
 
-    async def _resolve(self, router: str, headers: Mapping[str, str]) -> Refusal | str | None:
-        """A refusal; or the authority the request goes on with, None for its own."""
-        match self._routers[router].identify(headers):
+    async def _resolve(self, name: str, headers: Mapping[str, str]) -> Refusal | dict[str, str]:
+        """A refusal; or the headers to change before the request goes on."""
+        router = self._routers[name]
+        match router.identify(headers):
             case Unidentified(reason):
-                return refusal.unidentified(reason)
-            case Identified(key, path):
-                spelled = self._binder.spelling(key, path)
+                return refusal.unidentified(reason, router.wish)
+            case Identified(key, path, plain, consumed):
+                # One of too many ways to ask for this: it is served under the plain one.
+                spelled = key if self._binder.spelling(key, path) == key else plain
                 grpc = headers.get("content-type", "").startswith("application/grpc")
-                return await self._bind(spelled, path, grpc) or (None if spelled == key else spelled[1])
+                refused = await self._bind(spelled, path, consumed, grpc)
+                return refused or ({} if spelled == key else router.rewritten(spelled[1], headers))
 
-    async def _bind(self, key: Key, path: Path, grpc: bool) -> Refusal | None:
-        name = self._binder.ask(key, path)
+    async def _bind(self, key: Key, path: Path, consumed: int, grpc: bool) -> Refusal | None:
+        name, shown = self._binder.ask(key, path, consumed=consumed), refusal.explained(key[1], path)
         if name is None:
             return refusal.unavailable(
-                "too many names are in use or asked for at once (names.limit, names.negative_limit)", key[1]
+                "too many names are in use or asked for at once (names.limit, names.negative_limit)", shown
             )
         if grpc:
             self._binder.take_grpc(name)
@@ -79,9 +83,9 @@ class Resolver:
         except TimeoutError:
             logger.warning("a request was not let go in time", extra={"fields": {"name": path.show()}})
             late = "Envoy has not taken it in time"
-            return self._binder.refusal(name) if is_waiting(name) else refusal.unavailable(late, key[1])
+            return self._binder.refusal(name) if is_waiting(name) else refusal.unavailable(late, shown)
         if nack is not None:
-            return refusal.unavailable(f"Envoy refused it: {nack.message}", key[1])
+            return refusal.unavailable(f"Envoy refused it: {nack.message}", shown)
         return None if name.clusters else self._binder.refusal(name)
 
     async def _settled(self, name: Name) -> None:
@@ -106,14 +110,15 @@ def _text(header: object) -> str:
     return bytes(raw).decode("utf-8", "surrogateescape")
 
 
-def _go(authority: str | None) -> ext_proc.ProcessingResponse:
+def _go(headers: Mapping[str, str]) -> ext_proc.ProcessingResponse:
     """Envoy goes on; the filters after this one look for the route again (mesh.envoy.listeners)."""
     response = ext_proc.ProcessingResponse()
     common = response.request_headers.response
     common.status = ext_proc.CommonResponse.CONTINUE
-    if authority is not None:
+    for name, value in headers.items():
         option = common.header_mutation.set_headers.add(append_action=HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD)
-        option.header.key, option.header.raw_value = ":authority", authority.encode()
+        option.keep_empty_value = True
+        option.header.key, option.header.raw_value = name, value.encode()
     return response
 
 

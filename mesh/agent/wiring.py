@@ -28,6 +28,7 @@ from mesh.envoy.names import parse_scope, scope_resource
 from mesh.envoy.routes import direct
 from mesh.naming.bind import Options
 from mesh.naming.namers import source_namer
+from mesh.policy.effective import Policies
 from mesh.xds.events import Event, Nack
 from mesh.xds.resource import CLUSTER, LISTENER, SCOPE, resource
 from mesh.xds.server import Ads
@@ -50,15 +51,20 @@ class Brain:
         self.envoy_admin = config.run_dir / "envoy.sock"
         self.ready = False
         self.ads = Ads(Store(), report=self._on_event)
-        self.routers = {each.name: Router(each.name, each.dst_prefix) for each in config.routers}
+        self.routers = {each.name: Router(each.name, each.dst_prefix, each.identifiers) for each in config.routers}
         self.observatory = Observatory(entries, self._on_state, restored=observations, linger=config.names.linger)
-        self.publisher = Publisher(self.ads, self.observatory.state, time.monotonic, config.names.linger)
+        self.policies = Policies([each.entry for each in config.policies])
+        self.publisher = Publisher(
+            self.ads, self.observatory.state, time.monotonic, config.names.linger, self.policies, config.zone
+        )
         self.propagation = Propagation(self.ads, [each.root for each in entries], self._root, time.monotonic)
         self.binder = self._binder()
         self.nacks = Nacks(self.binder, self.ads)
         bind_timeout = config.naming.bind_timeout
         self.resolver = Resolver(self.binder, self.ads, self.routers, bind_timeout + PATIENCE_MARGIN_SECONDS)
-        self.explainer = Explainer(self.binder, self.observatory, self.routers, bind_timeout + EXPLAIN_MARGIN_SECONDS)
+        self.explainer = Explainer(
+            self.binder, self.observatory, self.routers, self.policies, bind_timeout + EXPLAIN_MARGIN_SECONDS
+        )
         self.idle = Idle(
             binder=self.binder,
             publisher=self.publisher,
@@ -120,9 +126,9 @@ class Brain:
 
     def _remember(self, key: Key, *, adopted: bool = False, kept: bool = False, grpc: bool = False) -> None:
         router = self.routers.get(key[0])
-        identified = router.identify({":authority": key[1]}) if router else None
+        identified = router.adopt(key[1]) if router else None
         if isinstance(identified, Identified):
-            name = self.binder.ask(key, identified.path, adopted=adopted, kept=kept)
+            name = self.binder.ask(key, identified.path, consumed=identified.consumed, adopted=adopted, kept=kept)
             if grpc and name is not None:
                 self.binder.take_grpc(name)
 
@@ -133,7 +139,8 @@ class Brain:
     def publish_listeners(self) -> None:
         put = [(CLUSTER, resource(EMPTY_CLUSTER_NAME, empty_cluster()))]
         for each in self.config.routers:
-            message = listener(Listener(each.name, each.address, each.port, self._resolver_timeout))
+            form = self.routers[each.name].form
+            message = listener(Listener(each.name, each.address, each.port, self._resolver_timeout, form))
             put.append((LISTENER, resource(each.name, message)))
             # Its acknowledgement says that this router's scopes have come, also where no name is in use yet.
             nobody = unidentified("the Host header is no host name")

@@ -44,6 +44,7 @@ _OUTCOMES = {
 
 
 def _print(answer: Answer) -> None:
+    from mesh.cli.policies import policies
     from mesh.cli.tree import drawing
 
     outcome = text(answer, "outcome")
@@ -53,6 +54,8 @@ def _print(answer: Answer) -> None:
         said = "can't tell whether it exists, a source does not answer: callers get 503"
     typer.echo(f"{text(answer, 'name')}{router}: {said}")
     show(drawing(section(answer, "tree"), section(answer, "endpoints")))
+    for line in policies(answer):
+        typer.echo(line)
     for proxy in entries(answer, "proxies"):
         standing = (
             f"has version {text(proxy, 'version')}" if yes(proxy, "has") else text(proxy, "standing", "has it not")

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from discovery import registry
 from discovery.settings import SourceConfig
-from mesh.config import checks, document, reading, wording
+from mesh.config import checks, document, policies, reading, wording
 from mesh.config.document import Document, Loc, Value
 from mesh.config.model import Config
 from mesh.config.problem import ConfigError, Problem
@@ -66,6 +66,9 @@ class _Examination:
             here = str(self._path)
             return Examined(None, tuple(sorted(errors, key=lambda each: (each.file != here, each.line, each.column))))
         config = config.model_copy(update={"dtab": self._report.placed(config.dtab, self._table)})
+        if config.policies_file is None:
+            entries = policies.placed(config.policies, self._document, str(self._path), ("policies",))
+            config = config.model_copy(update={"policies": entries})
         return Examined(config, (), tuple(self._report.found(checks.doubts(config), self._table)))
 
     def _keys(self) -> dict[str, object] | None:
@@ -84,6 +87,7 @@ class _Examination:
         sources = self._sources(keys.pop("sources", None))
         keys["sources"] = tuple(sources.values())
         self._read_table(keys)
+        self._read_policies(keys)
         config = self._validated(Config, keys, ())
         if config is None or self._report.problems:
             self._report.problems += self._report.found(checks.source_contradictions(sources), self._table)
@@ -143,6 +147,22 @@ class _Examination:
         except DtabSyntaxError as error:
             message = wording.misread(error)
             self._report.problems.append(Problem(str(file), error.line, error.column, "", message, wording.DTAB_HINT))
+
+    def _read_policies(self, keys: dict[str, object]) -> None:
+        name, loc = keys.get("policies_file"), ("policies_file",)
+        if not isinstance(name, str):
+            return
+        if "policies" in keys:
+            self._report.key(loc, "`policies` and `policies_file` both give the policies", "Remove one of the two")
+            return
+        try:
+            keys["policies"], problems = policies.from_file(self._path.parent / name)
+            self._report.problems += problems
+        except reading.Unreadable as error:
+            if error.problem.line:
+                self._report.problems.append(error.problem)
+            else:
+                self._report.value(loc, f"{name}: {error.problem.message}", error.problem.hint)
 
     def _validated(self, model: type[Model], keys: Mapping[str, object], loc: Loc) -> Model | None:
         try:

@@ -2,47 +2,27 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import pathlib
 from functools import partial
 from typing import Annotated, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    PlainSerializer,
-    SerializeAsAny,
-    ValidationInfo,
-    WithJsonSchema,
-)
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, SerializeAsAny, WithJsonSchema
 from pydantic_core import PydanticKnownError
 
 from discovery.path import Path
 from discovery.settings import Duration, SourceConfig
 from mesh.config import places
+from mesh.config.fields import Address, AnyPort, Count, Flag, Place, Port, Section, Time
+from mesh.config.identifiers import HostIdentifier, Identifiers
 from mesh.naming.dtab import Dtab, parse_dtab
+from mesh.naming.identifiers import Identifier
+from mesh.policy.entry import PolicyEntry
 
 SOCKET_NAME_LIMIT = 90
 """A Unix socket's path has at most 107 bytes; this leaves 16 for the longest name in `run_dir`."""
 
 MOST_WORKERS = 4
-
-
-def _address(text: str) -> str:
-    try:
-        return str(ipaddress.ip_address(text))
-    except ValueError:
-        raise ValueError(f"an IP address expected, not {text!r}") from None
-
-
-def _place(path: pathlib.Path, info: ValidationInfo) -> pathlib.Path:
-    """Relative to the folder of the configuration file, which `load` passes as context."""
-    folder = (info.context or {}).get("folder", pathlib.Path())
-    return pathlib.Path(folder) / path
 
 
 def _socket_folder(path: pathlib.Path) -> pathlib.Path:
@@ -71,13 +51,6 @@ def _text(value: object) -> str:
     return value
 
 
-Place = Annotated[pathlib.Path, AfterValidator(_place)]
-Address = Annotated[str, AfterValidator(_address)]
-Port = Annotated[int, Field(strict=True, ge=1, le=65535)]
-AnyPort = Annotated[int, Field(strict=True, ge=0, le=65535)]
-Count = Annotated[int, Field(strict=True, ge=1)]
-Flag = Annotated[bool, Field(strict=True)]
-Time = Annotated[Duration, Field(gt=0)]
 MeshPath = Annotated[
     Path,
     BeforeValidator(_path),
@@ -92,12 +65,6 @@ DtabText = Annotated[
 ]
 
 
-class Section(BaseModel):
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", use_attribute_docstrings=True, arbitrary_types_allowed=True, allow_inf_nan=False
-    )
-
-
 class Admin(Section):
     address: Address = Field(default="127.0.0.1", examples=["127.0.0.1"])
     """The IP address on which the admin API listens."""
@@ -105,15 +72,6 @@ class Admin(Section):
     """The port of the admin API; 0: any free one; null: none, only the Unix socket `admin.sock` in `run_dir`."""
     allow_remote: Flag = Field(default=False, examples=[True])
     """Permit an address that other hosts can reach. The admin API asks for no password."""
-
-
-class HostIdentifier(Section):
-    kind: Literal["host"] = Field(default="host", examples=["host"])
-    """What names a request. `host`: the Host header without its port, so that `Host: users` is `/svc/users`."""
-
-
-# Other kinds join here as a union discriminated by `kind`.
-Identifier = HostIdentifier
 
 
 class Router(Section):
@@ -125,8 +83,13 @@ class Router(Section):
     """The port on which applications reach the proxy."""
     dst_prefix: MeshPath = Field(default=Path(("svc",)), examples=["/svc"], json_schema_extra={"default": "/svc"})
     """Stands before every name: `users` becomes `/svc/users`."""
-    identifier: Identifier = Field(default_factory=HostIdentifier)
-    """How a request tells its name."""
+    identifier: Identifiers = Field(default_factory=HostIdentifier)
+    """How a request tells its name: one section, or a list of them, of which the first that identifies it wins."""
+
+    @property
+    def identifiers(self) -> tuple[Identifier, ...]:
+        sections = self.identifier if isinstance(self.identifier, tuple) else (self.identifier,)
+        return tuple(each.identifier() for each in sections)
 
 
 class Naming(Section):
@@ -190,6 +153,12 @@ class Config(Section):
     """The delegation table: where each name leads. Later entries are tried first."""
     dtab_file: Place | None = Field(default=None, examples=["tieline.dtab"])
     """A file that holds the delegation table, instead of `dtab`."""
+    policies: tuple[PolicyEntry, ...] = Field(default=())
+    """What holds for the requests of which names: see [traffic](traffic.md). Later entries win."""
+    policies_file: Place | None = Field(default=None, examples=["policies.yaml"])
+    """A file that holds the list of policies, instead of `policies`."""
+    zone: str = Field(default="", examples=["eu-west-1a"])
+    """The zone of this host, for `prefer_zone`."""
     sources: tuple[SerializeAsAny[SourceConfig], ...] = Field(default=())
     """What is observed, one entry for each platform."""
     routers: tuple[Router, ...] = Field(default=(Router(),), min_length=1)

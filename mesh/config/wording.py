@@ -39,10 +39,10 @@ _EXPECTED: Mapping[str, str] = {
     "dict_type": "a section of keys expected",
     "model_type": "a section of keys expected",
     "model_attributes_type": "a section of keys expected",
-    "greater_than": "a number above {gt} expected",
-    "greater_than_equal": "a number of at least {ge} expected",
-    "less_than": "a number below {lt} expected",
-    "less_than_equal": "a number of at most {le} expected",
+    "greater_than": "a number above {gt:g} expected",
+    "greater_than_equal": "a number of at least {ge:g} expected",
+    "less_than": "a number below {lt:g} expected",
+    "less_than_equal": "a number of at most {le:g} expected",
     "literal_error": "{expected} expected",
     "enum": "{expected} expected",
     "string_pattern_mismatch": "text that matches {pattern} expected",
@@ -77,8 +77,8 @@ def misread(error: DtabSyntaxError) -> str:
 def hint(error: ErrorDetails, root: type[BaseModel], loc: Loc) -> str:
     """`loc` is relative to `root`."""
     if error["type"] == "extra_forbidden":
-        model = _model_at(root, loc[:-1])
-        return unknown(str(loc[-1]), list(model.model_fields) if model else [])
+        word, known = str(loc[-1]), _keys(_models_at(root, loc[:-1]))
+        return f"Another kind has `{word}`: remove it, or change `kind`" if word in known else unknown(word, known)
     if isinstance(error.get("ctx", {}).get("error"), DtabSyntaxError):
         return DTAB_HINT
     if error["type"] == "literal_error" and isinstance(error["input"], str):
@@ -121,9 +121,9 @@ def _example(root: type[BaseModel], loc: Loc) -> str:
     field = _field_at(root, steps)
     if field is not None and field.examples:
         return f"Write for example `{steps[-1]}: {_yaml(field.examples[0])}`"
-    model = field and _within(field.annotation)
-    if model is not None:
-        return f"Keys of this section: {', '.join(model.model_fields)}"
+    models = _within(field.annotation) if field else []
+    if models:
+        return f"Keys of this section: {', '.join(_keys(models))}"
     if steps:
         return f"Correct or remove `{steps[-1]}`"
     return f"Keys of this section: {', '.join(root.model_fields)}"
@@ -133,29 +133,33 @@ def _yaml(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _model_at(root: type[BaseModel], loc: Loc) -> type[BaseModel] | None:
+def _keys(models: list[type[BaseModel]]) -> list[str]:
+    return list(dict.fromkeys(name for model in models for name in model.model_fields))
+
+
+def _models_at(root: type[BaseModel], loc: Loc) -> list[type[BaseModel]]:
     if not loc:
-        return root
+        return [root]
     field = _field_at(root, tuple(step for step in loc if isinstance(step, str)))
-    return _within(field.annotation) if field else None
+    return _within(field.annotation) if field else []
 
 
 def _field_at(root: type[BaseModel], loc: Loc) -> FieldInfo | None:
-    model: type[BaseModel] | None = root
+    models = [root]
     field = None
     for step in loc:
         if isinstance(step, int):
             continue
-        field = model.model_fields.get(step) if model else None
+        field = next((model.model_fields[step] for model in models if step in model.model_fields), None)
         if field is None:
             return None
-        model = _within(field.annotation)
+        models = _within(field.annotation)
     return field
 
 
-def _within(annotation: object) -> type[BaseModel] | None:
-    """The model an annotation speaks of: itself, or what stands in its list, tuple or union."""
+def _within(annotation: object) -> list[type[BaseModel]]:
+    """The models an annotation speaks of: itself, or what stands in its list, tuple or union."""
     if typing.get_origin(annotation) is None and isinstance(annotation, type):
-        return annotation if issubclass(annotation, BaseModel) else None
-    found = (_within(argument) for argument in typing.get_args(annotation))
-    return next((model for model in found if model is not None), None)
+        return [annotation] if issubclass(annotation, BaseModel) else []
+    found = (model for argument in typing.get_args(annotation) for model in _within(argument))
+    return list(dict.fromkeys(found))

@@ -59,8 +59,13 @@ def defect(endpoint: Endpoint) -> str | None:
     return None
 
 
-def assignment(id: Path, endpoints: Iterable[Endpoint], name: str | None = None) -> ClusterLoadAssignment:
-    """The same bytes for the same endpoints in any order. Invalid ones and those of weight 0 are left out."""
+def assignment(
+    id: Path, endpoints: Iterable[Endpoint], name: str | None = None, zone: str = ""
+) -> ClusterLoadAssignment:
+    """The same bytes for the same endpoints in any order. Invalid ones and those of weight 0 are left out.
+
+    `zone`: its endpoints come first; Envoy sends to the others what these can't take.
+    """
     unique = {endpoint.key: endpoint for endpoint in endpoints if endpoint.weight != 0 and defect(endpoint) is None}
     served = [unique[key] for key in sorted(unique)]
     weights = integer_weights([endpoint.weight for endpoint in served])
@@ -68,7 +73,10 @@ def assignment(id: Path, endpoints: Iterable[Endpoint], name: str | None = None)
     for endpoint, weight in zip(served, weights, strict=True):
         zones.setdefault(endpoint.zone, []).append(_lb_endpoint(endpoint, weight))
     localities = [
-        LocalityLbEndpoints(locality=Locality(zone=text(zone)), lb_endpoints=zones[zone]) for zone in sorted(zones)
+        LocalityLbEndpoints(
+            locality=Locality(zone=text(each)), lb_endpoints=zones[each], priority=int(zone in zones and each != zone)
+        )
+        for each in sorted(zones)
     ]
     return ClusterLoadAssignment(cluster_name=name or cluster_name(id), endpoints=localities)
 

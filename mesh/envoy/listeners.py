@@ -15,16 +15,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
-from envoy.config.common.mutation_rules.v3.mutation_rules_pb2 import HeaderMutationRules
+from envoy.config.common.mutation_rules.v3.mutation_rules_pb2 import HeaderMutation, HeaderMutationRules
 from envoy.config.core.v3.address_pb2 import Address, SocketAddress
-from envoy.config.core.v3.base_pb2 import HeaderValue
+from envoy.config.core.v3.base_pb2 import HeaderValue, HeaderValueOption
 from envoy.config.core.v3.config_source_pb2 import AggregatedConfigSource, ApiVersion, ConfigSource
+from envoy.config.core.v3.extension_pb2 import TypedExtensionConfig
 from envoy.config.core.v3.grpc_service_pb2 import GrpcService
 from envoy.config.core.v3.protocol_pb2 import Http1ProtocolOptions, Http2ProtocolOptions, HttpProtocolOptions
 from envoy.config.listener.v3.listener_components_pb2 import Filter, FilterChain
 from envoy.config.listener.v3.listener_pb2 import Listener
 from envoy.extensions.filters.http.ext_proc.v3.ext_proc_pb2 import ExternalProcessor, HeaderForwardingRules
 from envoy.extensions.filters.http.ext_proc.v3.processing_mode_pb2 import ProcessingMode
+from envoy.extensions.filters.http.header_mutation.v3.header_mutation_pb2 import HeaderMutation as MutationFilter
+from envoy.extensions.filters.http.header_mutation.v3.header_mutation_pb2 import Mutations
 from envoy.extensions.filters.http.on_demand.v3.on_demand_pb2 import OnDemand
 from envoy.extensions.filters.http.router.v3.router_pb2 import Router as RouterFilter
 from envoy.extensions.filters.network.http_connection_manager.v3.http_connection_manager_pb2 import (
@@ -33,12 +36,16 @@ from envoy.extensions.filters.network.http_connection_manager.v3.http_connection
     ScopedRds,
     ScopedRoutes,
 )
+from envoy.extensions.http.early_header_mutation.header_mutation.v3.header_mutation_pb2 import (
+    HeaderMutation as EarlyMutation,
+)
 from envoy.type.matcher.v3.string_pb2 import ListStringMatcher, StringMatcher
 from envoy.type.v3.http_status_pb2 import HttpStatus
 from google.protobuf.any_pb2 import Any as PackedAny
 from google.protobuf.wrappers_pb2 import BoolValue, UInt32Value
 
 from mesh.envoy.clusters import BUFFER_BYTES
+from mesh.envoy.keys import HOST_FORM, Fragment, KeyForm
 from mesh.envoy.names import scope_collection, stat_name
 from mesh.envoy.packing import duration, packed
 from mesh.envoy.replies import local_replies
@@ -48,6 +55,8 @@ XDS_CLUSTER = "xds"
 _SET_FILTER_STATE = "type.googleapis.com/envoy.extensions.filters.http.set_filter_state.v3.Config"
 ROUTER_METADATA = "x-tieline-router"
 """Tells the resolver, in the call's metadata, which router asks."""
+
+ASKED = "%REQ(:AUTHORITY)%"
 
 # What a bound request may show to the resolver, and no more: bodies, cookies and tokens stay in Envoy.
 FORWARDED_HEADERS = (":authority", ":method", ":path", "content-type", "l5d-dtab")
@@ -62,6 +71,8 @@ class Router:
     port: int
     resolver_timeout: timedelta = timedelta(seconds=6)
     """The brain waits for sources that have not answered, and it must be the one to say so."""
+    form: KeyForm = HOST_FORM
+    """What identifies a request."""
 
 
 def listener(router: Router) -> Listener:
@@ -82,7 +93,8 @@ def _connection_manager(router: Router) -> HttpConnectionManager:
         codec_type=HttpConnectionManager.AUTO,
         stat_prefix=stat_name(router.name),
         scoped_routes=_scoped_routes(router),
-        http_filters=[_resolver(router), _on_demand(), _route_again(), _router_filter()],
+        early_header_mutation_extensions=_copies(router.form),
+        http_filters=[_resolver(router), _on_demand(), _route_again(), *_uncopied(router.form), _router_filter()],
         upgrade_configs=[HttpConnectionManager.UpgradeConfig(upgrade_type="websocket")],
         http_protocol_options=Http1ProtocolOptions(accept_http_10=True),
         http2_protocol_options=Http2ProtocolOptions(
@@ -100,7 +112,7 @@ def _connection_manager(router: Router) -> HttpConnectionManager:
         normalize_path=BoolValue(value=True),
         merge_slashes=True,
         server_header_transformation=HttpConnectionManager.PASS_THROUGH,
-        local_reply_config=local_replies(),
+        local_reply_config=local_replies(ASKED if router.form == HOST_FORM else ASKED + "%PATH(NQ)%"),
     )
 
 
@@ -111,26 +123,55 @@ def _scoped_routes(router: Router) -> ScopedRoutes:
         resource_api_version=ApiVersion.V3,
         initial_fetch_timeout=duration(timedelta(seconds=1)),
     )
-    fragment = ScopedRoutes.ScopeKeyBuilder.FragmentBuilder
     return ScopedRoutes(
         name=router.name,
         rds_config_source=ads,
         scoped_rds=ScopedRds(scoped_rds_config_source=scopes, srds_resources_locator=scope_collection(router.name)),
-        scope_key_builder=ScopedRoutes.ScopeKeyBuilder(
-            fragments=[
-                fragment(
-                    header_value_extractor=fragment.HeaderValueExtractor(
-                        name=":authority", element_separator=":", index=0
-                    )
-                )
-            ]
-        ),
+        scope_key_builder=ScopedRoutes.ScopeKeyBuilder(fragments=[_fragment(each) for each in router.form.fragments]),
     )
+
+
+def _fragment(fragment: Fragment) -> ScopedRoutes.ScopeKeyBuilder.FragmentBuilder:
+    builder, part = ScopedRoutes.ScopeKeyBuilder.FragmentBuilder, fragment.part
+    return builder(
+        header_value_extractor=builder.HeaderValueExtractor(
+            name=fragment.carrier, element_separator=part.separator, index=part.index
+        )
+    )
+
+
+def _copies(form: KeyForm) -> list[TypedExtensionConfig]:
+    """Before the scope is looked for."""
+    if not form.copies:
+        return []
+    mutations = [
+        HeaderMutation(
+            append=HeaderValueOption(
+                header=HeaderValue(key=each.header, value=each.value),
+                append_action=HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD,
+                keep_empty_value=True,
+            )
+        )
+        for each in form.copies
+    ]
+    config = packed(EarlyMutation(mutations=mutations))
+    return [TypedExtensionConfig(name="envoy.http.early_header_mutation.header_mutation", typed_config=config)]
+
+
+def _uncopied(form: KeyForm) -> list[HttpFilter]:
+    """No service gets the copies. Before they go, a first request must have looked for its route: `route_again` leaves
+    that to the next who needs it, which a second `on_demand` does."""
+    if not form.copies:
+        return []
+    removed = Mutations(request_mutations=[HeaderMutation(remove=each.header) for each in form.copies])
+    config = packed(MutationFilter(mutations=removed))
+    return [_on_demand(), HttpFilter(name="envoy.filters.http.header_mutation", typed_config=config)]
 
 
 def _resolver(router: Router) -> HttpFilter:
     """Asks the brain, for keys that have no scope; bound routes switch it off."""
-    allowed = [StringMatcher(exact=name) for name in FORWARDED_HEADERS]
+    carriers = (each.carrier for each in router.form.fragments)
+    allowed = [StringMatcher(exact=name) for name in dict.fromkeys((*FORWARDED_HEADERS, *carriers))]
     config = ExternalProcessor(
         grpc_service=GrpcService(
             envoy_grpc=GrpcService.EnvoyGrpc(cluster_name=XDS_CLUSTER),
@@ -142,7 +183,7 @@ def _resolver(router: Router) -> HttpFilter:
             request_header_mode=ProcessingMode.SEND, response_header_mode=ProcessingMode.SKIP
         ),
         route_cache_action=ExternalProcessor.RETAIN,
-        # The brain may write a name in the one way that has a scope (`:authority`).
+        # The brain may write a name in the one way that has a scope (`:authority`, or what else identifies requests).
         mutation_rules=HeaderMutationRules(allow_all_routing=BoolValue(value=True)),
         forward_rules=HeaderForwardingRules(allowed_headers=ListStringMatcher(patterns=allowed)),
     )

@@ -1,8 +1,8 @@
 """What our resources are called in Envoy, and back.
 
 cluster   the bound path, shown: /#/consul/dc1/users; without what other branches of a union have, the same with
-          +once- and a hash of these; for gRPC to endpoints that don't say what they speak, with +grpc after it. A plus
-          is in no path
+          +once- and a hash of these; with settings of its own, +policy- and a hash of these; for gRPC to endpoints
+          that don't say what they speak, with +grpc after it. A plus is in no path
 scope     xdstp://tieline/envoy.config.route.v3.ScopedRouteConfiguration/<router>/<key>, both percent-encoded.
           One collection per router: in a wildcard subscription, which all listeners share, two routers with one
           key would refuse each other.
@@ -16,20 +16,19 @@ from urllib.parse import quote, unquote
 from discovery.path import Path
 
 _SCOPES = "xdstp://tieline/envoy.config.route.v3.ScopedRouteConfiguration/"
-
-
 GRPC = "+grpc"
 
 
-def cluster_name(id: Path, without: tuple[Path, ...] = ()) -> str:  # a bound name's `id`, as in mesh.naming
+def cluster_name(id: Path, without: tuple[Path, ...] = (), policy: str = "") -> str:
+    """`id`: a bound name's, as in mesh.naming. `policy`: what tells its settings from the defaults."""
     if not without:
-        return id.show()
+        return id.show() + policy
     told = "\n".join(each.show() for each in without)
-    return f"{id.show()}+once-{hashlib.blake2b(told.encode(), digest_size=4).hexdigest()}"
+    return f"{id.show()}+once-{hashlib.blake2b(told.encode(), digest_size=4).hexdigest()}{policy}"
 
 
-def grpc_cluster_name(id: Path, without: tuple[Path, ...] = ()) -> str:
-    return cluster_name(id, without) + GRPC
+def grpc_cluster_name(id: Path, without: tuple[Path, ...] = (), policy: str = "") -> str:
+    return cluster_name(id, without, policy) + GRPC
 
 
 def stat_name(cluster: str) -> str:
@@ -46,7 +45,8 @@ def stat_name(cluster: str) -> str:
 
 def scope_resource(router: str, key: str) -> str:
     """Raises ValueError for a key that is not valid Unicode: no such key fits into a protobuf string."""
-    return f"{_SCOPES}{quote(router, safe='')}/{quote(key, safe='')}"
+    # Twice: Envoy undoes the first, writes the name anew and leaves a slash as it is.
+    return f"{_SCOPES}{quote(router, safe='')}/{quote(quote(key, safe=''), safe='')}"
 
 
 def parse_scope(resource: str) -> tuple[str, str] | None:
@@ -54,7 +54,7 @@ def parse_scope(resource: str) -> tuple[str, str] | None:
     router, slash, key = resource.removeprefix(_SCOPES).partition("/")
     if not resource.startswith(_SCOPES) or not slash or "/" in key:
         return None
-    return unquote(router), unquote(key)
+    return unquote(router), unquote(unquote(key))
 
 
 def scope_collection(router: str) -> str:

@@ -19,6 +19,10 @@ def duration(value: timedelta) -> Duration:
     return Duration(seconds=value.days * 86400 + value.seconds, nanos=value.microseconds * 1000)
 
 
+def seconds(value: float) -> Duration:
+    return duration(timedelta(seconds=value))
+
+
 def text(value: str) -> str:
     """A protobuf string is valid Unicode; what is not is shown with backslashes."""
     return value.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -33,8 +33,8 @@ _TOO_SLOW = ("UT", "SI")
 
 
 @cache
-def local_replies() -> LocalReplyConfig:
-    name = "%REQ(:AUTHORITY)%"
+def local_replies(name: str) -> LocalReplyConfig:
+    """`name`: what the request asks for, as Envoy's format."""
     return LocalReplyConfig(
         mappers=[
             # A bound name always has a route (see listeners): this would be a defect, and is still no 404.

@@ -9,10 +9,8 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import timedelta
 from fractions import Fraction
-from functools import cache
+from functools import cache, lru_cache
 from typing import assert_never
 
 from envoy.config.core.v3.base_pb2 import DataSource, HeaderValue, HeaderValueOption
@@ -29,16 +27,20 @@ from envoy.config.route.v3.route_components_pb2 import (
 )
 from envoy.config.route.v3.route_pb2 import RouteConfiguration
 from envoy.config.route.v3.scoped_route_pb2 import ScopedRouteConfiguration
-from envoy.extensions.retry.host.previous_hosts.v3.previous_hosts_pb2 import PreviousHostsPredicate
+from envoy.type.matcher.v3.regex_pb2 import RegexMatchAndSubstitute, RegexMatcher
 from envoy.type.matcher.v3.string_pb2 import StringMatcher
 from google.protobuf.any_pb2 import Any as PackedAny
 from google.protobuf.wrappers_pb2 import UInt32Value
 
 from discovery.path import Path
+from mesh.envoy import retries
+from mesh.envoy.balancing import hash_policies
 from mesh.envoy.clusters import EMPTY_CLUSTER_NAME
+from mesh.envoy.keys import fragments
 from mesh.envoy.names import cluster_name, scope_resource
-from mesh.envoy.packing import duration, packed, text
+from mesh.envoy.packing import packed, seconds, text
 from mesh.naming.tree import Alt, BoundTree, Empty, Fail, Leaf, Neg, Union
+from mesh.policy.settings import DEFAULTS, Settings
 
 EXT_PROC = "envoy.filters.http.ext_proc"
 ON_DEMAND = "envoy.filters.http.on_demand"
@@ -53,31 +55,39 @@ _BODY_BYTES = 16 * 1024
 _HEADER_CHARACTERS = 1000
 
 
-@dataclass(frozen=True, slots=True)
-class Timeouts:
-    """`request`: from the last byte of the request to the last byte of the answer, retries included."""
-
-    request: timedelta = timedelta(seconds=15)
-
-
 def scope(
     router: str,
     key: str,
     tree: BoundTree,
-    timeouts: Timeouts | None = None,
+    settings: Settings = DEFAULTS,
     cluster: Callable[[Path], str] = cluster_name,
     grpc: Callable[[Path], str] | None = cluster_name,
+    consumed: int = 0,
 ) -> ScopedRouteConfiguration:
     """`cluster`, `grpc`: where a bound name's requests go, and those of gRPC. None: these have no route, so the brain
-    is asked."""
-    action = _action(timeouts or Timeouts(), integer_shares(_shares(tree, cluster)))
-    if grpc is None:
-        return _scope(router, key, [Route(match=RouteMatch(prefix="/", headers=[_not_grpc()]), route=action)])
-    # A gRPC caller says its deadline itself, in grpc-timeout; a stream that has none is not cut. WebSockets need no
-    # route of their own: the timeout begins with the end of the request, which they do not have.
-    streams = _action(None, integer_shares(_shares(tree, grpc)))
-    match = RouteMatch(prefix="/", grpc=RouteMatch.GrpcRouteMatchOptions())
-    return _scope(router, key, [Route(match=match, route=streams), Route(match=RouteMatch(prefix="/"), route=action)])
+    is asked. `consumed`: how many segments of the path are not sent on."""
+    shares = integer_shares(_shares(tree, cluster))
+    found: list[Route] = []
+    if grpc is not None:
+        # WebSockets need no route of their own: the timeout begins with the end of the request, which they do not have.
+        streams = _action(settings, integer_shares(_shares(tree, grpc)), is_grpc=True)
+        found.append(Route(match=RouteMatch(prefix="/", grpc=RouteMatch.GrpcRouteMatchOptions()), route=streams))
+    others = [] if grpc else [_not_grpc()]
+    if (again := retries.idempotent(settings)) is not None:
+        methods = retries.of_methods(settings.retries.methods)
+        action = _action(settings, shares)
+        action.retry_policy.CopyFrom(again)
+        found.append(Route(match=RouteMatch(prefix="/", headers=[*others, methods]), route=action))
+    found.append(Route(match=RouteMatch(prefix="/", headers=others), route=_action(settings, shares)))
+    for route in found if consumed else ():
+        route.route.regex_rewrite.CopyFrom(_without_first(consumed))
+    return _scope(router, key, found, retries.any_method(settings))
+
+
+@cache
+def _without_first(segments: int) -> RegexMatchAndSubstitute:
+    """Of the path; Envoy keeps the query."""
+    return RegexMatchAndSubstitute(pattern=RegexMatcher(regex=rf"^(/[^/]+){{{segments}}}/?"), substitution="/")
 
 
 @cache
@@ -140,9 +150,9 @@ def _shares(tree: BoundTree, name: Callable[[Path], str]) -> dict[str, Fraction]
             assert_never(tree)
 
 
-def _action(timeouts: Timeouts | None, shares: dict[str, int]) -> RouteAction:
+def _action(settings: Settings, shares: dict[str, int], *, is_grpc: bool = False) -> RouteAction:
     action = RouteAction()
-    action.CopyFrom(_defaults(timeouts))
+    action.CopyFrom(_of_settings(settings, is_grpc))
     if len(shares) == 1:
         action.cluster = next(iter(shares))
         return action
@@ -152,42 +162,32 @@ def _action(timeouts: Timeouts | None, shares: dict[str, int]) -> RouteAction:
     return action
 
 
-@cache
-def _defaults(timeouts: Timeouts | None) -> RouteAction:
-    """None: as long as the caller's grpc-timeout says."""
-    action = RouteAction(timeout=duration(timeouts.request if timeouts else timedelta(0)))
-    if timeouts is None:
-        action.max_stream_duration.grpc_timeout_header_max.CopyFrom(duration(timedelta(0)))
+@lru_cache(maxsize=256)
+def _of_settings(settings: Settings, is_grpc: bool) -> RouteAction:
+    """A gRPC caller says its deadline itself, in grpc-timeout; a stream without one is cut only if a policy says."""
+    timeout = settings.timeout
+    action = RouteAction(timeout=seconds(0 if is_grpc else timeout.request or 0))
+    if is_grpc:
+        action.max_stream_duration.grpc_timeout_header_max.CopyFrom(seconds(timeout.grpc or 0))
+        if timeout.grpc is not None:
+            action.max_stream_duration.max_stream_duration.CopyFrom(seconds(timeout.grpc))
+        if (again := retries.grpc(settings)) is not None:
+            action.retry_policy.CopyFrom(again)
+    if timeout.idle != DEFAULTS.timeout.idle:
+        action.idle_timeout.CopyFrom(seconds(timeout.idle or 0))
+    action.hash_policy.extend(hash_policies(settings.balancing.hash_on))
     return action
 
 
-@cache
-def _retries() -> RetryPolicy:
-    """Only what the upstream cannot have begun to work on: a POST is never sent twice."""
-    previous = RetryPolicy.RetryHostPredicate(
-        name="envoy.retry_host_predicates.previous_hosts", typed_config=packed(PreviousHostsPredicate())
-    )
-    return RetryPolicy(
-        retry_on="connect-failure,refused-stream,reset-before-request",
-        num_retries=UInt32Value(value=2),
-        retry_host_predicate=[previous],
-        # A dead endpoint is the least busy one, so that least-request picks it again and again: of two, 15 times in 16.
-        host_selection_retry_max_attempts=128,
-        retry_back_off=RetryPolicy.RetryBackOff(
-            base_interval=duration(timedelta(milliseconds=5)), max_interval=duration(timedelta(milliseconds=50))
-        ),
-    )
-
-
-def _scope(router: str, key: str, found: list[Route]) -> ScopedRouteConfiguration:
+def _scope(router: str, key: str, found: list[Route], again: RetryPolicy | None = None) -> ScopedRouteConfiguration:
     name = scope_resource(router, key)
-    host = VirtualHost(name=key, domains=["*"], routes=found, retry_policy=_retries())
+    host = VirtualHost(name=key, domains=["*"], routes=found, retry_policy=again)
     for switched_off in (EXT_PROC, ON_DEMAND, ROUTE_AGAIN):
         host.typed_per_filter_config[switched_off].CopyFrom(_filter_off())
-    fragment = ScopedRouteConfiguration.Key.Fragment(string_key=key)
+    key_of = ScopedRouteConfiguration.Key
     return ScopedRouteConfiguration(
         name=name,
-        key=ScopedRouteConfiguration.Key(fragments=[fragment]),
+        key=key_of(fragments=[key_of.Fragment(string_key=each) for each in fragments(key)]),
         route_configuration=RouteConfiguration(
             name=name,
             virtual_hosts=[host],

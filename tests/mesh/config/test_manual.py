@@ -20,10 +20,30 @@ SECTIONS = {
     "Admin": "`admin`",
     "Router": "`routers`",
     "HostIdentifier": "`routers[].identifier`",
+    "HeaderIdentifier": "`routers[].identifier`",
+    "HeaderTokenIdentifier": "`routers[].identifier`",
+    "PathIdentifier": "`routers[].identifier`",
+    "MethodAndHostIdentifier": "`routers[].identifier`",
+    "StaticIdentifier": "`routers[].identifier`",
     "Naming": "`naming`",
     "Names": "`names`",
     "Envoy": "`envoy`",
     "Log": "`log`",
+}
+TRAFFIC = (ROOT / "docs" / "traffic.md").read_text()
+OF_POLICIES = {
+    "PolicyEntry": "## An entry",
+    "Timeout": "## timeout",
+    "Retries": "## retries",
+    "Backoff": "### retries.backoff",
+    "Budget": "### retries.budget",
+    "Limits": "## limits",
+    "Ejection": "## ejection",
+    "SuccessRate": "### ejection.success_rate",
+    "Balancing": "## balancing",
+    "HashOn": "### balancing.hash_on",
+    "SlowStart": "### balancing.slow_start",
+    "HealthCheck": "## health_check",
 }
 
 
@@ -52,6 +72,12 @@ def meaning(described: dict[str, Any]) -> str:
 @pytest.mark.parametrize("name", SECTIONS)
 def test_every_key_has_its_row(name: str) -> None:
     written = section(SECTIONS[name])
+    assert [row for row in rows(name) if row not in written] == []
+
+
+@pytest.mark.parametrize("name", OF_POLICIES)
+def test_every_key_of_a_policy_has_its_row(name: str) -> None:
+    written = TRAFFIC.split(f"\n{OF_POLICIES[name]}\n")[1].split("\n#")[0]
     assert [row for row in rows(name) if row not in written] == []
 
 

@@ -8,18 +8,30 @@ import io
 import os
 from collections import Counter
 from collections.abc import AsyncIterator
-from datetime import timedelta
 from pathlib import Path
 
 import aiohttp
 import grpc.aio
 import pytest
 from aiohttp import web
+from envoy.extensions.filters.http.header_mutation.v3.header_mutation_pb2 import HeaderMutation
+from envoy.extensions.filters.network.http_connection_manager.v3.http_connection_manager_pb2 import (
+    HttpConnectionManager,
+)
+from envoy.extensions.http.early_header_mutation.header_mutation.v3.header_mutation_pb2 import (
+    HeaderMutation as EarlyMutation,
+)
+from google.protobuf.json_format import MessageToDict
 
 from discovery.address import Protocol
+from mesh.envoy import listeners
 from mesh.envoy.clusters import EMPTY_CLUSTER_NAME, empty_cluster
-from mesh.envoy.routes import Timeouts, direct
+from mesh.envoy.keys import key_form
+from mesh.envoy.routes import direct
+from mesh.naming.identifiers import Header, Host, Identifier, UriPath
 from mesh.naming.tree import Empty, Union, Weighted
+from mesh.policy.resilience import Timeout
+from mesh.policy.settings import DEFAULTS, Settings
 from mesh.xds.resource import CLUSTER, SCOPE, resource
 from tests.envoy_process import EnvoyProcess
 from tests.proxied import (
@@ -37,7 +49,8 @@ from tests.proxied import (
 )
 
 COLD_NAMES = 30_000 if os.environ.get("SOAK") else 1000
-SHORT = Timeouts(timedelta(milliseconds=200))
+SHORT = 0.2
+SOON = Settings(timeout=Timeout(request=SHORT))
 
 
 @contextlib.asynccontextmanager
@@ -53,8 +66,8 @@ async def router(brain: Brain, *changes: Change) -> AsyncIterator[tuple[Caller, 
         yield caller, envoy
 
 
-def bound(key: str, *ports: int, protocol: Protocol | None = None, timeouts: Timeouts | None = None) -> list[Change]:
-    return [cluster(key, protocol), assignment(key, ports), scope("r", key, leaf(key), timeouts)]
+def bound(key: str, *ports: int, protocol: Protocol | None = None, settings: Settings = DEFAULTS) -> list[Change]:
+    return [cluster(key, protocol), assignment(key, ports), scope("r", key, leaf(key), settings)]
 
 
 @contextlib.asynccontextmanager
@@ -290,12 +303,12 @@ async def test_an_endpoint_that_answers_badly_is_not_asked_again(tmp_path: Path)
 
 
 async def test_requests_are_cut_at_their_timeout_web_sockets_are_not(tmp_path: Path) -> None:
-    async with application() as port, router(Brain(tmp_path), *bound("app", port, timeouts=SHORT)) as (caller, _):
+    async with application() as port, router(Brain(tmp_path), *bound("app", port, settings=SOON)) as (caller, _):
         answer = await caller.get("app", "/slow?seconds=0.4")
         assert (answer.status, answer.headers["l5d-err"]) == (504, "app did not answer in time")
         url = f"http://127.0.0.1:{caller.port}/socket"
         async with caller.http.ws_connect(url, headers={"Host": "app"}) as socket:
-            await asyncio.sleep(2 * SHORT.request.total_seconds())
+            await asyncio.sleep(2 * SHORT)
             await socket.send_str("still here")
             message = await socket.receive()
             assert (message.type, message.data) == (aiohttp.WSMsgType.TEXT, "still here")
@@ -305,7 +318,7 @@ async def test_requests_are_cut_at_their_timeout_web_sockets_are_not(tmp_path: P
 async def test_grpc_calls_are_cut_only_at_their_own_deadline(tmp_path: Path, protocol: Protocol | None) -> None:
     async def drip(request: bytes, context: object) -> AsyncIterator[bytes]:
         for _ in range(4):
-            await asyncio.sleep(SHORT.request.total_seconds() / 2)
+            await asyncio.sleep(SHORT / 2)
             yield b"drop"
 
     method = grpc.unary_stream_rpc_method_handler(drip)
@@ -313,13 +326,52 @@ async def test_grpc_calls_are_cut_only_at_their_own_deadline(tmp_path: Path, pro
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("test.Tap", {"Drip": method}),))
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
-    changes = bound("tap", port, protocol=protocol, timeouts=SHORT)
+    changes = bound("tap", port, protocol=protocol, settings=SOON)
     async with router(Brain(tmp_path), *changes) as (caller, _):
         options = [("grpc.default_authority", "tap")]
         async with grpc.aio.insecure_channel(f"127.0.0.1:{caller.port}", options=options) as channel:
             call = channel.unary_stream("/test.Tap/Drip")
             assert [drop async for drop in call(b"")] == [b"drop"] * 4
             with pytest.raises(grpc.aio.AioRpcError) as late:
-                [drop async for drop in call(b"", timeout=SHORT.request.total_seconds() / 4)]
+                [drop async for drop in call(b"", timeout=SHORT / 4)]
             assert late.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
     await server.stop(None)
+
+
+def manager(*identifiers: Identifier) -> HttpConnectionManager:
+    form = key_form(identifiers or [Host()])
+    found = HttpConnectionManager()
+    [chain] = listeners.listener(listeners.Router("r", "127.0.0.1", 4140, form=form)).filter_chains
+    assert chain.filters[0].typed_config.Unpack(found)
+    return found
+
+
+def test_to_identify_by_a_header_costs_nothing() -> None:
+    for found in (manager(), manager(Header("l5d-name"))):
+        assert not found.early_header_mutation_extensions
+        assert [each.name.rpartition(".")[2] for each in found.http_filters] == [
+            "ext_proc",
+            "on_demand",
+            "route_again",
+            "router",
+        ]
+    assert MessageToDict(manager().scoped_routes.scope_key_builder) == {
+        "fragments": [{"headerValueExtractor": {"name": ":authority", "elementSeparator": ":", "index": 0}}]
+    }
+
+
+def test_what_else_identifies_is_copied_before_the_scope_is_looked_for_and_removed_after() -> None:
+    found = manager(Header("l5d-name"), UriPath(2))
+    [early] = found.early_header_mutation_extensions
+    copies = EarlyMutation()
+    assert early.typed_config.Unpack(copies)
+    made = {each.append.header.key: each.append.header.value for each in copies.mutations}
+    assert made == {"x-tieline-key-0": "%REQ(L5D-NAME)%", "x-tieline-key-1": "%PATH(NQ)%//"}
+    removing = HeaderMutation()
+    assert found.http_filters[-2].typed_config.Unpack(removing)
+    assert [each.remove for each in removing.mutations.request_mutations] == list(made)
+    names = [
+        (each.header_value_extractor.name, each.header_value_extractor.index)
+        for each in found.scoped_routes.scope_key_builder.fragments
+    ]
+    assert names == [("x-tieline-key-0", 0), ("x-tieline-key-1", 1), ("x-tieline-key-1", 2)]

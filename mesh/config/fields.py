@@ -1,0 +1,41 @@
+"""Kinds of keys that several sections have: each says what it expects, and is in the JSON schema."""
+
+from __future__ import annotations
+
+import ipaddress
+import pathlib
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo
+
+from discovery.settings import Duration
+
+
+def _address(text: str) -> str:
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError:
+        raise ValueError(f"an IP address expected, not {text!r}") from None
+
+
+def _place(path: pathlib.Path, info: ValidationInfo) -> pathlib.Path:
+    """Relative to the folder of the configuration file, which `load` passes as context."""
+    folder = (info.context or {}).get("folder", pathlib.Path())
+    return pathlib.Path(folder) / path
+
+
+Place = Annotated[pathlib.Path, AfterValidator(_place)]
+Address = Annotated[str, AfterValidator(_address)]
+Port = Annotated[int, Field(strict=True, ge=1, le=65535)]
+AnyPort = Annotated[int, Field(strict=True, ge=0, le=65535)]
+Count = Annotated[int, Field(strict=True, ge=1)]
+Whole = Annotated[int, Field(strict=True, ge=0)]
+Percent = Annotated[float, Field(strict=True, ge=0, le=100)]
+Flag = Annotated[bool, Field(strict=True)]
+Time = Annotated[Duration, Field(gt=0)]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True, arbitrary_types_allowed=True, allow_inf_nan=False
+    )

@@ -1,0 +1,45 @@
+"""The list of policies in a file of its own, and where each of its keys stands."""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Iterable
+
+from pydantic import ValidationError
+
+from mesh.config import document, reading
+from mesh.config.document import Document, Loc
+from mesh.config.problem import Problem
+from mesh.config.report import Report
+from mesh.policy.entry import PolicyEntry
+
+_EXAMPLE = "Write for example `- {match: /svc/users, timeout: {request: 5s}}`"
+
+
+def from_file(file: pathlib.Path) -> tuple[tuple[PolicyEntry, ...], list[Problem]]:
+    """Raises reading.Unreadable. With problems there may be entries missing."""
+    read = document.read(reading.text(file))
+    report = Report(str(file), read)
+    report.flaws()
+    entries: list[PolicyEntry] = []
+    if isinstance(read.value, list):
+        for index, value in enumerate(read.value):
+            try:
+                entries.append(PolicyEntry.model_validate(value, context={"folder": file.parent}))
+            except ValidationError as error:
+                for details in error.errors(include_url=False):
+                    report.refused(details, PolicyEntry, (index,))
+    elif read.value is not None:
+        report.value((), "a list of policies expected", _EXAMPLE)
+    return placed(entries, read, str(file), ()), report.problems
+
+
+def placed(entries: Iterable[PolicyEntry], read: Document, file: str, above: Loc) -> tuple[PolicyEntry, ...]:
+    return tuple(entry.placed(file, _lines(read, (*above, index))) for index, entry in enumerate(entries))
+
+
+def _lines(read: Document, entry: Loc) -> dict[str, int]:
+    depth = len(entry)
+    found = {loc[depth:]: place.line for loc, place in read.keys.items() if loc[:depth] == entry}
+    # What stands in a list has the place of its list.
+    return {".".join(map(str, key)): line for key, line in found.items() if not any(isinstance(k, int) for k in key)}

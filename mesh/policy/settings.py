@@ -1,0 +1,40 @@
+"""All that a policy can set, with the defaults that hold for every name. What is not written does not count as set."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pydantic import Field
+
+from mesh.config.fields import Section
+from mesh.policy.balancing import Balancing, HealthCheck
+from mesh.policy.resilience import Ejection, Limits, Retries, Timeout
+
+
+class Settings(Section):
+    timeout: Timeout = Field(default_factory=Timeout)
+    """How long things may take."""
+    retries: Retries = Field(default_factory=Retries)
+    """When a request is sent again."""
+    limits: Limits = Field(default_factory=Limits)
+    """Circuit breakers: how much at once, per bound name and proxy."""
+    ejection: Ejection | None = Field(default_factory=Ejection)
+    """When an endpoint that fails gets no requests for a while. null: never."""
+    balancing: Balancing = Field(default_factory=Balancing)
+    """How endpoints share the requests."""
+    health_check: HealthCheck | None = Field(default=None)
+    """The proxy asks endpoints for their health. null: their sources and their answers tell."""
+
+
+DEFAULTS: Final = Settings()
+_OF_BOUND_NAMES: Final = ("timeout.connect", "retries.budget", "limits", "ejection", "balancing", "health_check")
+_OF_ROUTES: Final = ("balancing.hash_on",)
+
+
+def is_of_bound_names(key: str) -> bool:
+    """Whether it becomes part of a cluster, so that it may also be said of what a name leads to."""
+    return _begins(key, _OF_BOUND_NAMES) and not _begins(key, _OF_ROUTES)
+
+
+def _begins(key: str, keys: tuple[str, ...]) -> bool:
+    return any(key == each or key.startswith(f"{each}.") for each in keys)
