@@ -32,7 +32,7 @@ class Aws:
         self._rate = calls_per_second
         self._session = Session(login, _THREADS)
         self._connections = Connections()
-        self._threads = Threads(_THREADS, self._connections.interrupt)
+        self._threads = Threads(_THREADS, self._connections.interrupt, self._connections.forget)
         # Who waits for a thread has not taken his turn yet: a turn that is used late is too close to the next ones.
         self._free = asyncio.Semaphore(_THREADS)
         self._clients: dict[str, Any] = {}
@@ -109,8 +109,6 @@ class Aws:
                 return function()
             except expected() as error:
                 raise told(error, asked) from error
-            finally:
-                self._connections.forget()
 
         try:
             async with asyncio.timeout(seconds):

@@ -18,6 +18,7 @@ class Connections:
         self._lock = threading.Lock()
         self._used: dict[int, Any] = {}
         self._made: WeakSet[Any] = WeakSet()
+        self._unwanted: set[int] = set()
 
     def watch(self, client: Any) -> None:
         """`client`: boto3's, not used yet. Were botocore built otherwise, calls would end when their time is up."""
@@ -29,18 +30,19 @@ class Connections:
                 classes[scheme] = type("Pool", (pool,), {"ConnectionCls": self._telling(pool.ConnectionCls)})
 
     def interrupt(self, thread: int) -> None:
+        """What the thread is connected to, and what it is about to connect to."""
         with self._lock:
+            self._unwanted.add(thread)
             used = self._used.get(thread)
             # A connection goes back to the pool before its thread has read the answer: another may have it by now.
-            if used is not None and used.thread == thread and used.sock is not None:
-                with contextlib.suppress(OSError):
-                    # Not SSLSocket's own: it would take the session away from under the thread that reads.
-                    socket.socket.shutdown(used.sock, socket.SHUT_RDWR)
+            if used is not None and used.thread == thread:
+                _shut_down(used)
 
-    def forget(self) -> None:
+    def forget(self, thread: int) -> None:
         """The call of this thread is over."""
         with self._lock:
-            self._used.pop(threading.get_ident(), None)
+            self._used.pop(thread, None)
+            self._unwanted.discard(thread)
 
     def close(self) -> None:
         """Those that are idle; botocore leaves them to the garbage collector. Who is interrupted closes its own."""
@@ -50,13 +52,29 @@ class Connections:
                     connection.close()
 
     def _telling(self, connection: type[Any]) -> type[Any]:
-        lock, used, made = self._lock, self._used, self._made
+        def connect(self: Any) -> None:
+            connection.connect(self)
+            checked(self)
 
         def request(self: Any, *args: Any, **kwargs: Any) -> Any:
-            with lock:
-                self.thread = threading.get_ident()
-                used[self.thread] = self
-                made.add(self)
+            checked(self)
             return connection.request(self, *args, **kwargs)
 
-        return type("Connection", (connection,), {"request": request})
+        checked = self._checked
+        return type("Connection", (connection,), {"connect": connect, "request": request})
+
+    def _checked(self, connection: Any) -> None:
+        """A thread that is interrupted while it connects has no socket yet that could have been shut down."""
+        with self._lock:
+            connection.thread = threading.get_ident()
+            self._used[connection.thread] = connection
+            self._made.add(connection)
+            if connection.thread in self._unwanted:
+                _shut_down(connection)
+
+
+def _shut_down(connection: Any) -> None:
+    if connection.sock is not None:
+        with contextlib.suppress(OSError):
+            # Not SSLSocket's own: it would take the session away from under the thread that reads.
+            socket.socket.shutdown(connection.sock, socket.SHUT_RDWR)

@@ -7,6 +7,7 @@ import queue
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from functools import partial
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -15,11 +16,15 @@ _Job = tuple["Future[Any]", Callable[[], Any]]
 
 
 class Threads:
-    """`interrupt` is given the id of a thread whose call is not wanted any more; the call may then raise anything."""
+    """`interrupt` is given the id of a thread whose call is not wanted any more; the call may then raise anything.
 
-    def __init__(self, most: int, interrupt: Callable[[int], None]) -> None:
+    `over` is given it when a call has ended: after that, no `interrupt` comes that was meant for this call.
+    """
+
+    def __init__(self, most: int, interrupt: Callable[[int], None], over: Callable[[int], None]) -> None:
         self._most = most
         self._interrupt = interrupt
+        self._over = over
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._at_work: dict[Future[Any], int] = {}
         self._started = 0
@@ -68,10 +73,10 @@ class Threads:
         with self._lock:
             self._at_work[future] = threading.get_ident()
         try:
-            future.set_result(function())
+            answered = partial(future.set_result, function())
         except BaseException as error:  # noqa: BLE001 - whoever waits for the result raises it
-            future.set_exception(error)
-        finally:
-            with self._lock:
-                del self._at_work[future]
-            del future, function  # the error's traceback leads here: it would hold itself
+            answered = partial(future.set_exception, error)
+        with self._lock:
+            self._over(self._at_work.pop(future))
+        answered()
+        del future, function, answered  # the error's traceback leads here: it would hold itself

@@ -13,7 +13,7 @@ def ours() -> int:
 
 
 async def test_results_and_errors_come_back_and_threads_are_few_and_end() -> None:
-    threads = Threads(2, lambda _: None)
+    threads = Threads(2, lambda _: None, lambda _: None)
     before = ours()
     assert await asyncio.wait_for(threads.run(lambda: 1), 10) == 1
     with pytest.raises(ZeroDivisionError):
@@ -40,7 +40,7 @@ async def test_who_is_cancelled_while_it_waits_is_never_run_and_while_it_runs_is
         may_end.wait(10)
         return threading.get_ident()
 
-    threads, ran = Threads(1, interrupt), list[int]()
+    threads, ran = Threads(1, interrupt, lambda _: None), list[int]()
     async with asyncio.TaskGroup() as group:
         running = group.create_task(threads.run(work))
         waiting = group.create_task(threads.run(lambda: ran.append(1)))
@@ -61,7 +61,7 @@ async def test_closing_interrupts_what_runs() -> None:
         started.set()
         may_end.wait(10)
 
-    threads = Threads(1, lambda _: may_end.set())
+    threads = Threads(1, lambda _: may_end.set(), lambda _: None)
     async with asyncio.TaskGroup() as group:
         group.create_task(threads.run(work))
         await asyncio.to_thread(started.wait, 10)
