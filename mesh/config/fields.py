@@ -6,8 +6,19 @@ import ipaddress
 import pathlib
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    ValidationInfo,
+    WithJsonSchema,
+)
+from pydantic_core import PydanticKnownError
 
+from discovery.path import Path
 from discovery.settings import Duration
 
 
@@ -24,6 +35,16 @@ def _place(path: pathlib.Path, info: ValidationInfo) -> pathlib.Path:
     return pathlib.Path(folder) / path
 
 
+def _path(value: object) -> object:
+    return value if isinstance(value, Path) else Path.parse(text(value))
+
+
+def text(value: object) -> str:
+    if not isinstance(value, str):
+        raise PydanticKnownError("string_type")
+    return value
+
+
 Place = Annotated[pathlib.Path, AfterValidator(_place)]
 Address = Annotated[str, AfterValidator(_address)]
 Port = Annotated[int, Field(strict=True, ge=1, le=65535)]
@@ -33,6 +54,13 @@ Whole = Annotated[int, Field(strict=True, ge=0)]
 Percent = Annotated[float, Field(strict=True, ge=0, le=100)]
 Flag = Annotated[bool, Field(strict=True)]
 Time = Annotated[Duration, Field(gt=0)]
+
+MeshPath = Annotated[
+    Path,
+    BeforeValidator(_path),
+    PlainSerializer(Path.show),
+    WithJsonSchema({"type": "string", "pattern": "^/"}),
+]
 
 
 class Section(BaseModel):

@@ -8,15 +8,12 @@ from functools import partial
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, SerializeAsAny, WithJsonSchema
-from pydantic_core import PydanticKnownError
 
-from discovery.path import Path
 from discovery.settings import Duration, SourceConfig
 from mesh.config import places
-from mesh.config.fields import Address, AnyPort, Count, Flag, Place, Port, Section, Time
-from mesh.config.identifiers import HostIdentifier, Identifiers
+from mesh.config.fields import Address, AnyPort, Count, Flag, Place, Section, Time, text
+from mesh.config.routers import Router
 from mesh.naming.dtab import Dtab, parse_dtab
-from mesh.naming.identifiers import Identifier
 from mesh.policy.entry import PolicyEntry
 
 SOCKET_NAME_LIMIT = 90
@@ -37,26 +34,10 @@ def _with_missing(conditions: tuple[str, ...]) -> tuple[str, ...]:
     return conditions
 
 
-def _path(value: object) -> object:
-    return value if isinstance(value, Path) else Path.parse(_text(value))
-
-
 def _dtab(value: object) -> object:
-    return value if isinstance(value, Dtab) else parse_dtab(_text(value))
+    return value if isinstance(value, Dtab) else parse_dtab(text(value))
 
 
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise PydanticKnownError("string_type")
-    return value
-
-
-MeshPath = Annotated[
-    Path,
-    BeforeValidator(_path),
-    PlainSerializer(Path.show),
-    WithJsonSchema({"type": "string", "pattern": "^/"}),
-]
 DtabText = Annotated[
     Dtab,
     BeforeValidator(_dtab),
@@ -72,24 +53,6 @@ class Admin(Section):
     """The port of the admin API; 0: any free one; null: none, only the Unix socket `admin.sock` in `run_dir`."""
     allow_remote: Flag = Field(default=False, examples=[True])
     """Permit an address that other hosts can reach. The admin API asks for no password."""
-
-
-class Router(Section):
-    name: str = Field(default="http", pattern=r"^[a-z][a-z0-9_-]{0,39}$", examples=["http"])
-    """How the router is called in `status`, `explain` and metrics: lower-case letters, digits, `-` and `_`."""
-    address: Address = Field(default="127.0.0.1", examples=["127.0.0.1"])
-    """The IP address on which applications reach the proxy."""
-    port: Port = Field(default=4140, examples=[4140])
-    """The port on which applications reach the proxy."""
-    dst_prefix: MeshPath = Field(default=Path(("svc",)), examples=["/svc"], json_schema_extra={"default": "/svc"})
-    """Stands before every name: `users` becomes `/svc/users`."""
-    identifier: Identifiers = Field(default_factory=HostIdentifier)
-    """How a request tells its name: one section, or a list of them, of which the first that identifies it wins."""
-
-    @property
-    def identifiers(self) -> tuple[Identifier, ...]:
-        sections = self.identifier if isinstance(self.identifier, tuple) else (self.identifier,)
-        return tuple(each.identifier() for each in sections)
 
 
 class Naming(Section):
