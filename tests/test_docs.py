@@ -14,10 +14,11 @@ import pytest
 from discovery import registry
 from discovery.path import Path as MeshPath
 from mesh.admin import server
-from mesh.agent import facts, refusal, resolver
+from mesh.agent import delegating, facts, refusal, resolver
 from mesh.cli import offline
 from mesh.config.load import examine
 from mesh.envoy import replies
+from mesh.naming import signature
 from mesh.naming.bind import Binding, Broken, Waiting, bind
 from mesh.naming.dtab import parse_dtab
 from mesh.naming.identify import host
@@ -103,6 +104,7 @@ TABLES = [block for block in BLOCKS if block.kind == "dtab"]
 def test_every_configuration_shown_loads(block: Block, tmp_path: Path) -> None:
     file = tmp_path / "tieline.yaml"
     file.write_text(block.text)
+    (tmp_path / "overrides.key").write_bytes(bytes(32))
     assert [str(problem) for problem in examine(file).errors] == []
 
 
@@ -193,7 +195,7 @@ TROUBLES = DOCS / "troubleshooting.md"
 
 
 def test_every_refusal_in_the_code_is_in_the_manual_and_the_reverse() -> None:
-    text = source(refusal, resolver, replies)
+    text = source(refusal, resolver, replies, delegating, signature).replace("{MOST_BYTES}", str(delegating.MOST_BYTES))
     rows = list(manual.tables(TROUBLES, "| status | `l5d-err` | means | then |"))
     written = [said for row in rows for said in re.findall(r"`([^`]+)`", row[1])]
     assert [said for said in written if said not in text] == []

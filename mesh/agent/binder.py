@@ -15,6 +15,7 @@ from discovery.path import Path
 from mesh.agent.names import Key, Name, Names
 from mesh.agent.publisher import Publisher
 from mesh.agent.refusal import Refusal, refused
+from mesh.envoy.delegation import Delegated
 from mesh.naming.bind import Binding, Broken, Namer, Options, Waiting, bind, has_endpoint
 from mesh.naming.dtab import Dtab
 from mesh.naming.trace import Grade
@@ -30,6 +31,8 @@ time, so that nobody can fill the table with them."""
 class Limits:
     names: int = 20_000
     refused: int = 1_000
+    delegated: int = 1_000
+    """Names under tables that requests bring: whoever may bring one can bring any number of them."""
 
 
 class Binder:
@@ -74,6 +77,24 @@ class Binder:
         self.rebind(name)
         return name
 
+    def delegate(self, key: Key, path: Path, local: Dtab, delegated: Delegated, consumed: int) -> Name | None:
+        """The name as it is bound for requests with this table, which none but they ask for."""
+        now = self._clock()
+        name = self.names.get(key)
+        if name is not None:
+            name.asked = now
+            self.names.touch(name)
+            return name
+        if self.names.delegated_count >= self._limits.delegated:
+            oldest = next((name for name in self.names.delegated if not name.waiters), None)
+            if oldest is None:
+                return None
+            self.drop(oldest)
+        name = Name(*key, path, now, now, consumed=consumed, local=local, delegated=delegated)
+        self.names.add(name)
+        self.rebind(name)
+        return name
+
     def spelling(self, key: Key, path: Path) -> Key:
         """The key under which this request is served: its own, or the name as the path has it."""
         if self.names.get(key) is not None or len(self.names.aliases(path)) <= ALIASES:
@@ -87,7 +108,7 @@ class Binder:
         name.grpc = True
         if name.kept and name.binding is not None and not is_waiting(name):
             self._act(name, name.binding)
-            self.on_names_changed(name, True)
+            self._tell(name)
 
     def _room(self) -> bool:
         if self.names.refused_count >= self._limits.refused:
@@ -108,7 +129,12 @@ class Binder:
             self._release(path, linger=name.kept)
         self._wake(name)
         if name.kept:
-            self.on_names_changed(name, False)
+            name.kept = False
+            self._tell(name)
+
+    def _tell(self, name: Name) -> None:
+        if name.local is None:
+            self.on_names_changed(name, name.kept)
 
     def on_state(self, path: Path, state: State) -> None:
         """Called by the observatory for every change. Most change endpoints only, which no binding depends on.
@@ -138,7 +164,7 @@ class Binder:
 
     def hurry(self, name: Name) -> None:
         """The first choice is slow: ask for every alternate now, so that none waits for another's time-out."""
-        binding = self._bind(name.path, exhaustive=True)
+        binding = self._bind(name, exhaustive=True)
         self._want(name, name.wanted, binding.wanted - name.wanted)
 
     def rebind(self, name: Name) -> None:
@@ -155,16 +181,17 @@ class Binder:
 
     def _settle(self, name: Name) -> Binding:
         for _ in range(ROUNDS):
-            binding = self._bind(name.path)
+            binding = self._bind(name)
             fresh = binding.wanted - name.wanted
             self._want(name, binding.wanted, name.hurried)
             if all(isinstance(self._observatory.state(path), Pending) for path in fresh):
                 break
         return binding
 
-    def _bind(self, path: Path, *, exhaustive: bool = False) -> Binding:
+    def _bind(self, name: Name, *, exhaustive: bool = False) -> Binding:
         self.binds += 1
-        return bind(self.dtab, path, self.namers, self._observatory.state, self.options, exhaustive=exhaustive)
+        dtab = self.dtab + name.local if name.local else self.dtab
+        return bind(dtab, name.path, self.namers, self._observatory.state, self.options, exhaustive=exhaustive)
 
     def _want(self, name: Name, wanted: frozenset[Path], hurried: frozenset[Path]) -> None:
         before, after = name.wanted | name.hurried, wanted | hurried
@@ -198,7 +225,7 @@ class Binder:
         self.names.mark_refused(name, refused=not exists)
         if name.kept != exists:
             name.kept = exists
-            self.on_names_changed(name, exists)
+            self._tell(name)
 
     def unanswered(self, binding: Binding) -> bool:
         """Whether it rests on a source that has not answered: then we can't say what does not exist."""
@@ -206,7 +233,7 @@ class Binder:
 
     def refusal(self, name: Name) -> Refusal:
         assert name.binding is not None
-        return refused(name.binding, name.key, unanswered=self.unanswered(name.binding))
+        return refused(name.binding, name.key, unanswered=self.unanswered(name.binding), local=name.local)
 
     @staticmethod
     def _wake(name: Name) -> None:

@@ -73,7 +73,7 @@ class BrainFacts:
 
     def names(self) -> dict[str, object]:
         now = time.monotonic()
-        return {"names": [self._name(name, now) for name in self._brain.binder.names]}
+        return {"names": [self._name(name, now) for name in self._brain.binder.names if name.local is None]}
 
     def _name(self, name: Name, now: float) -> dict[str, object]:
         state = self._brain.observatory.state
@@ -108,7 +108,11 @@ class BrainFacts:
             "ready": self.ready(),
             "brain": {"pid": os.getpid(), "rss_bytes": _rss_bytes()},
             "envoy": await self._envoy(),
-            "names": {"in_use": len(self._brain.binder.names), "refused": self._brain.binder.names.refused_count},
+            "names": {
+                "in_use": len(self._brain.binder.names) - self._brain.binder.names.delegated_count,
+                "refused": self._brain.binder.names.refused_count,
+                "delegated": self._brain.binder.names.delegated_count,
+            },
             "sources": [
                 sources.row(entry, surveys[entry.root], observatory.outage(entry.root), now) for entry in entries
             ],
@@ -136,7 +140,14 @@ class BrainFacts:
         surveys = sources.surveys(brain.observatory, brain.entries)
         resolved: list[Sample] = [({"status": str(code)}, n) for code, n in brain.resolver.answers.items()]
         yield gauge("tieline_ready", "1 once an Envoy has acknowledged its configuration.", [({}, self.ready())])
-        yield gauge("tieline_names", "Names in use.", [({}, len(brain.binder.names))])
+        yield gauge(
+            "tieline_names", "Names in use.", [({}, len(brain.binder.names) - brain.binder.names.delegated_count)]
+        )
+        yield gauge(
+            "tieline_names_delegated",
+            "Names bound under tables that requests bring.",
+            [({}, brain.binder.names.delegated_count)],
+        )
         yield gauge("tieline_names_refused", "Names remembered as refused.", [({}, brain.binder.names.refused_count)])
         yield gauge(
             "tieline_observations",

@@ -64,6 +64,11 @@ class Idle:
             return
         now = self.clock()
         for name in list(self.binder.names):
+            if name.local is not None:
+                # Each of its requests asks; its clusters are others', too.
+                if now - name.asked >= self.idle_seconds and not name.waiters:
+                    self.binder.drop(name)
+                continue
             stats = {envoy_names.stat_name(cluster) for cluster in name.targets}
             if stats & busy:
                 name.used = now

@@ -61,10 +61,13 @@ class Publisher:
         linger_seconds: float,
         policies: Policies | None = None,
         zone: str = "",
+        accepting: frozenset[str] = frozenset(),
     ) -> None:
+        """`accepting`: the routers whose requests may bring a table."""
         self._ads = ads
         self.policies = policies or Policies()
         self._zone = zone
+        self._accepting = accepting
         self._state = state
         self._clock = clock
         self._linger_seconds = linger_seconds
@@ -98,7 +101,14 @@ class Publisher:
         takes_grpc = name.grpc or all(said.values())
         settings = self.policies.of_name(name.path)
         scope = routes.scope(
-            name.router, name.key, tree, settings, cluster, grpc if takes_grpc else None, name.consumed
+            name.router,
+            name.key,
+            tree,
+            settings,
+            cluster,
+            grpc if takes_grpc else None,
+            name.consumed,
+            self._tables(name),
         )
         targets = {cluster(id): target for id, target in targeted.items()}
         if takes_grpc:
@@ -117,9 +127,12 @@ class Publisher:
 
     def refuse(self, name: Name, refusal: Refusal) -> None:
         """The name exists and has nothing to offer: Envoy says so itself, without asking the brain per request."""
-        scope = routes.direct(name.router, name.key, refusal.status, refusal.body, refusal.err)
+        scope = routes.direct(name.router, name.key, refusal.status, refusal.body, refusal.err, self._tables(name))
         self._replace(name, {}, self._scope(name, scope))
         self._remember(name, None, frozenset())
+
+    def _tables(self, name: Name) -> routes.Tables:
+        return name.delegated or name.router in self._accepting
 
     @staticmethod
     def _scope(name: Name, message: Message) -> Resource:

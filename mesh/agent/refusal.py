@@ -9,6 +9,7 @@ from urllib.parse import quote
 from discovery.path import Path
 from mesh.naming import identify
 from mesh.naming.bind import Binding, Broken, Waiting
+from mesh.naming.dtab import Dtab
 from mesh.naming.explain import trail
 from mesh.naming.tree import Empty, Fail, Neg
 
@@ -28,14 +29,24 @@ def unidentified(reason: str, wish: str = "Send the name of a service as the Hos
     return _refusal(400, f"unidentified: {reason}", [], wish)
 
 
+def unreadable(reason: str) -> Refusal:
+    """A table that a request brings."""
+    return _refusal(400, reason, [], "Send a table such as: l5d-dtab: /svc/users => /svc/users-next")
+
+
+def forbidden(reason: str) -> Refusal:
+    return _refusal(403, reason, [], "Send the table with a signature made by: tieline dtab sign")
+
+
 def unavailable(reason: str, name: str) -> Refusal:
     """`name`: what `tieline explain` takes."""
     return _refusal(503, reason, [], _hint(name))
 
 
-def refused(binding: Binding, key: str, *, unanswered: bool) -> Refusal:
-    """`unanswered`: a source that was asked has never answered, so that we can't say there is no such name."""
-    path, hint = binding.path.show(), _hint(explained(key, binding.path))
+def refused(binding: Binding, key: str, *, unanswered: bool, local: Dtab | None = None) -> Refusal:
+    """`unanswered`: a source that was asked has never answered, so that we can't say there is no such name. `local`:
+    the table that the request brought."""
+    path, hint = binding.path.show(), _hint(explained(key, binding.path), local)
     steps = trail(binding)
     match binding.tree:
         case Neg() if unanswered:
@@ -59,8 +70,9 @@ def explained(key: str, path: Path) -> str:
     return key if identify.host(key, Path()) == path[-1:] else path.show()
 
 
-def _hint(name: str) -> str:
-    return f"Run: tieline explain {shlex.quote(name)}"
+def _hint(name: str, local: Dtab | None = None) -> str:
+    under = f" --dtab-local {shlex.quote(local.show())}" if local else ""
+    return f"Run: tieline explain {shlex.quote(name)}{under}"
 
 
 def _refusal(status: int, err: str, steps: list[str], hint: str) -> Refusal:

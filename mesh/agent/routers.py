@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from discovery.path import Path
+from mesh.agent.delegating import Tables
 from mesh.agent.names import Key
 from mesh.envoy.keys import KeyForm, key_form
 from mesh.naming import identify
@@ -31,6 +32,7 @@ class Router:
     name: str
     dst_prefix: Path
     identifiers: tuple[Identifier, ...] = (Host(),)
+    tables: Tables = field(default_factory=Tables)
     form: KeyForm = field(init=False)
 
     def __post_init__(self) -> None:

@@ -10,6 +10,7 @@ from discovery.address import Known, State
 from discovery.observatory import Observatory, SourceEntry
 from discovery.path import Path
 from mesh.agent.binder import Binder, Limits
+from mesh.agent.delegating import Tables, is_for_a_table
 from mesh.agent.explainer import Explainer
 from mesh.agent.idle import Idle
 from mesh.agent.nacks import Nacks
@@ -21,6 +22,7 @@ from mesh.agent.resolver import Resolver
 from mesh.agent.routers import Identified, Router
 from mesh.agent.snapshot import Snapshot
 from mesh.config.model import Config
+from mesh.config.routers import Router as RouterSection
 from mesh.envoy.clusters import EMPTY_CLUSTER_NAME, empty_cluster
 from mesh.envoy.listeners import Router as Listener
 from mesh.envoy.listeners import listener
@@ -51,11 +53,19 @@ class Brain:
         self.envoy_admin = config.run_dir / "envoy.sock"
         self.ready = False
         self.ads = Ads(Store(), report=self._on_event)
-        self.routers = {each.name: Router(each.name, each.dst_prefix, each.identifiers) for each in config.routers}
+        self.routers = {
+            each.name: Router(each.name, each.dst_prefix, each.identifiers, tables(each)) for each in config.routers
+        }
         self.observatory = Observatory(entries, self._on_state, restored=observations, linger=config.names.linger)
         self.policies = Policies([each.entry for each in config.policies])
         self.publisher = Publisher(
-            self.ads, self.observatory.state, time.monotonic, config.names.linger, self.policies, config.zone
+            self.ads,
+            self.observatory.state,
+            time.monotonic,
+            config.names.linger,
+            self.policies,
+            config.zone,
+            accepting=frozenset(name for name, router in self.routers.items() if router.tables.accepted),
         )
         self.propagation = Propagation(self.ads, [each.root for each in entries], self._root, time.monotonic)
         self.binder = self._binder()
@@ -121,7 +131,7 @@ class Brain:
         """Envoy has scopes from an earlier brain. Those that the disk didn't tell of are names in use, too."""
         self.ads.store.assumed = {SCOPE: frozenset(scopes)}
         for key in map(parse_scope, scopes):
-            if key is not None and key[1] != NOBODY:
+            if key is not None and key[1] != NOBODY and not is_for_a_table(key[1]):
                 self._remember(key, adopted=True)
 
     def _remember(self, key: Key, *, adopted: bool = False, kept: bool = False, grpc: bool = False) -> None:
@@ -147,3 +157,9 @@ class Brain:
             scope = direct(each.name, NOBODY, nobody.status, nobody.body, nobody.err)
             put.append((SCOPE, resource(scope_resource(each.name, NOBODY), scope)))
         self.ads.apply(put=put)
+
+
+def tables(router: RouterSection) -> Tables:
+    """Reads the key. Raises OSError."""
+    file = router.overrides_key_file
+    return Tables(router.accepts != "off", file.read_bytes() if file else None)

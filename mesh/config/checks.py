@@ -11,6 +11,7 @@ from discovery.path import Path
 from discovery.settings import SourceConfig
 from mesh.config.document import Loc
 from mesh.config.model import Config
+from mesh.config.routers import Router
 from mesh.config.table import remarks, unknown_sources
 
 
@@ -71,6 +72,7 @@ def _admin(config: Config) -> Iterator[Finding]:
 
 def _routers(config: Config) -> Iterator[Finding]:
     for index, router in enumerate(config.routers):
+        yield from _overrides(("routers", index), router)
         if router.port == config.admin.port and _same(router.address, config.admin.address):
             message = f"the admin API listens on port {router.port} already"
             yield Finding(("routers", index, "port"), message, "Choose another port for one of the two", ("admin",))
@@ -81,6 +83,16 @@ def _routers(config: Config) -> Iterator[Finding]:
         if one.port == other.port and _same(one.address, other.address):
             message = f"the router {one.name!r} listens on port {one.port} already"
             yield Finding(("routers", second, "port"), message, "Give each router its own `port`", ("routers", first))
+
+
+def _overrides(loc: Loc, router: Router) -> Iterator[Finding]:
+    signed = router.overrides == "signed"
+    if signed and router.overrides_key_file is None:
+        hint = "Add `overrides_key_file`, the file that holds the key"
+        yield Finding((*loc, "overrides"), "signatures need a key", hint)
+    if not signed and router.overrides_key_file is not None:
+        hint = "Write `overrides: signed`, or remove it"
+        yield Finding((*loc, "overrides_key_file"), "a key is used with `overrides: signed` only", hint)
 
 
 def _same(one: str, other: str) -> bool:

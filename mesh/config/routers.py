@@ -2,12 +2,30 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+import ipaddress
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from discovery.path import Path
-from mesh.config.fields import Address, MeshPath, Port, Section
+from mesh.config.fields import Address, MeshPath, Place, Port, Section
 from mesh.config.identifiers import HostIdentifier, Identifiers
 from mesh.naming.identifiers import Identifier
+
+_SAID = ("off", "signed", "on")
+# YAML 1.1 reads `on` and `off` as true and false.
+_MEANT = {True: "on", False: "off"}
+
+
+def _said(value: object) -> object:
+    return _MEANT.get(value, value) if isinstance(value, bool) else value
+
+
+Overrides = Annotated[
+    Literal["off", "signed", "on"],
+    BeforeValidator(_said),
+    WithJsonSchema({"enum": [*_SAID, *_MEANT]}),
+]
 
 
 class Router(Section):
@@ -21,6 +39,16 @@ class Router(Section):
     """Stands before every name: `users` becomes `/svc/users`."""
     identifier: Identifiers = Field(default_factory=HostIdentifier)
     """How a request tells its name: one section, or a list of them, of which the first that identifies it wins."""
+
+    overrides: Overrides | None = Field(default=None, examples=["signed"])
+    """Whether a request may bring a table (`l5d-dtab`). null: `on` if only this host reaches the router, else `off`."""
+    overrides_key_file: Place | None = Field(default=None, examples=["/etc/tieline/overrides.key"])
+    """A file that holds the key of signatures, of at least 16 bytes; for `overrides: signed`."""
+
+    @property
+    def accepts(self) -> Literal["off", "signed", "on"]:
+        """What `overrides` comes to."""
+        return self.overrides or ("on" if ipaddress.ip_address(self.address).is_loopback else "off")
 
     @property
     def identifiers(self) -> tuple[Identifier, ...]:

@@ -50,6 +50,7 @@ from mesh.envoy.names import scope_collection, stat_name
 from mesh.envoy.packing import duration, packed
 from mesh.envoy.replies import local_replies
 from mesh.envoy.routes import EXT_PROC, ON_DEMAND, ROUTE_AGAIN
+from mesh.naming.local import CONTEXT, SIGNATURE, USER
 
 XDS_CLUSTER = "xds"
 _SET_FILTER_STATE = "type.googleapis.com/envoy.extensions.filters.http.set_filter_state.v3.Config"
@@ -59,7 +60,7 @@ ROUTER_METADATA = "x-tieline-router"
 ASKED = "%REQ(:AUTHORITY)%"
 
 # What a bound request may show to the resolver, and no more: bodies, cookies and tokens stay in Envoy.
-FORWARDED_HEADERS = (":authority", ":method", ":path", "content-type", "l5d-dtab")
+FORWARDED_HEADERS = (":authority", ":method", ":path", "content-type", CONTEXT, USER, SIGNATURE)
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,9 +33,10 @@ from google.protobuf.any_pb2 import Any as PackedAny
 from google.protobuf.wrappers_pb2 import UInt32Value
 
 from discovery.path import Path
-from mesh.envoy import retries
+from mesh.envoy import delegation, retries
 from mesh.envoy.balancing import hash_policies
 from mesh.envoy.clusters import EMPTY_CLUSTER_NAME
+from mesh.envoy.delegation import Delegated
 from mesh.envoy.keys import fragments
 from mesh.envoy.names import cluster_name, scope_resource
 from mesh.envoy.packing import packed, seconds, text
@@ -45,8 +46,11 @@ from mesh.policy.settings import DEFAULTS, Settings
 EXT_PROC = "envoy.filters.http.ext_proc"
 ON_DEMAND = "envoy.filters.http.on_demand"
 ROUTE_AGAIN = "tieline.route_again"
+FIRST_REQUEST = (EXT_PROC, ON_DEMAND, ROUTE_AGAIN)
+"""Filters of requests that have no route yet."""
 L5D_ERR = "l5d-err"
-# Never passed on: what callers may have set to pass for us, and what Envoy adds for itself.
+Tables = bool | Delegated
+"""What is to be done with a table that a request brings: honour it, or remove it. Or the scope is for one."""
 
 # The total of a split that has no small common denominator: shares are right to one in a million.
 _WEIGHT_TOTAL = 1_000_000
@@ -63,6 +67,7 @@ def scope(
     cluster: Callable[[Path], str] = cluster_name,
     grpc: Callable[[Path], str] | None = cluster_name,
     consumed: int = 0,
+    tables: Tables = False,
 ) -> ScopedRouteConfiguration:
     """`cluster`, `grpc`: where a bound name's requests go, and those of gRPC. None: these have no route, so the brain
     is asked. `consumed`: how many segments of the path are not sent on."""
@@ -81,7 +86,7 @@ def scope(
     found.append(Route(match=RouteMatch(prefix="/", headers=others), route=_action(settings, shares)))
     for route in found if consumed else ():
         route.route.regex_rewrite.CopyFrom(_without_first(consumed))
-    return _scope(router, key, found, retries.any_method(settings))
+    return _scope(router, key, found, tables, retries.any_method(settings))
 
 
 @cache
@@ -100,13 +105,15 @@ def _not_grpc() -> HeaderMatcher:
     )
 
 
-def direct(router: str, key: str, status: int, body: str, l5d_err: str) -> ScopedRouteConfiguration:
+def direct(
+    router: str, key: str, status: int, body: str, l5d_err: str, tables: Tables = False
+) -> ScopedRouteConfiguration:
     """An answer at once: no such name, nothing behind it, refused."""
     cut = text(body).encode()[:_BODY_BYTES].decode(errors="ignore")
     action = DirectResponseAction(status=status, body=DataSource(inline_string=cut))
     said = HeaderValueOption(header=HeaderValue(key=L5D_ERR, value=header_value(l5d_err)))
     route = Route(match=RouteMatch(prefix="/"), direct_response=action, response_headers_to_add=[said])
-    return _scope(router, key, [route])
+    return _scope(router, key, [route], tables)
 
 
 def header_value(value: str) -> str:
@@ -179,10 +186,17 @@ def _of_settings(settings: Settings, is_grpc: bool) -> RouteAction:
     return action
 
 
-def _scope(router: str, key: str, found: list[Route], again: RetryPolicy | None = None) -> ScopedRouteConfiguration:
+def _scope(
+    router: str, key: str, found: list[Route], tables: Tables, again: RetryPolicy | None = None
+) -> ScopedRouteConfiguration:
     name = scope_resource(router, key)
-    host = VirtualHost(name=key, domains=["*"], routes=found, retry_policy=again)
-    for switched_off in (EXT_PROC, ON_DEMAND, ROUTE_AGAIN):
+    asking = delegation.routes(FIRST_REQUEST) if tables is True else ()
+    host = VirtualHost(name=key, domains=["*"], routes=[*asking, *found], retry_policy=again)
+    if isinstance(tables, Delegated):
+        tables.restore(host)
+    elif not tables:
+        delegation.strip(host)
+    for switched_off in FIRST_REQUEST:
         host.typed_per_filter_config[switched_off].CopyFrom(_filter_off())
     key_of = ScopedRouteConfiguration.Key
     return ScopedRouteConfiguration(

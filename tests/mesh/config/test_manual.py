@@ -55,6 +55,8 @@ def default(described: dict[str, Any]) -> str:
     if "default" not in described:
         return ""
     value = described["default"]
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        return "one, as below"
     seconds = "pattern" in json.dumps(described.get("anyOf", "")) and isinstance(value, float)
     return f"`{value:g}s`" if seconds else f"`{json.dumps(value)}`".replace('"', "")
 

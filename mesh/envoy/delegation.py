@@ -1,0 +1,70 @@
+"""Requests that bring a table of their own (`l5d-dtab`), seen from Envoy.
+
+A scope has two more routes, matched by the presence of a header; only there the resolver is asked. It answers with the
+key of another scope, made for this name under this table. So such a request has all that others have, policies and
+splits and metrics, and others pay nothing. What was written over to lead to that scope is restored on the way out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+from envoy.config.core.v3.base_pb2 import HeaderValue, HeaderValueOption
+from envoy.config.route.v3.route_components_pb2 import (
+    DirectResponseAction,
+    FilterConfig,
+    HeaderMatcher,
+    Route,
+    RouteMatch,
+    VirtualHost,
+)
+
+from mesh.envoy.packing import packed
+from mesh.naming.local import CONTEXT, SIGNATURE, USER
+
+AUTHORITY = ":authority"
+HEADERS = (USER, CONTEXT)
+
+
+@dataclass(frozen=True, slots=True)
+class Delegated:
+    """`headers`: what the service gets instead of what the request has by then; lower-case names."""
+
+    headers: tuple[tuple[str, str], ...] = ()
+
+    def restore(self, host: VirtualHost) -> None:
+        for name, value in self.headers:
+            if name == AUTHORITY:
+                for route in host.routes:
+                    route.route.host_rewrite_literal = value
+            else:
+                header = HeaderValue(key=name, value=value.replace("%", "%%"))
+                host.request_headers_to_add.add(
+                    header=header, append_action=HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD
+                )
+        kept = {name for name, _ in self.headers}
+        host.request_headers_to_remove.extend(name for name in (USER, CONTEXT, SIGNATURE) if name not in kept)
+
+
+def strip(host: VirtualHost) -> None:
+    """Where tables of requests are not accepted, none is passed on to who might accept it."""
+    host.request_headers_to_remove.extend((USER, CONTEXT, SIGNATURE))
+
+
+@cache
+def routes(filters: tuple[str, ...]) -> tuple[Route, ...]:
+    """Before all others; `filters` are what the scope has switched off. Nothing is ever sent by these routes: the
+    resolver refuses the request or leads it elsewhere."""
+    return tuple(_route(header, filters) for header in HEADERS)
+
+
+def _route(header: str, filters: tuple[str, ...]) -> Route:
+    match = RouteMatch(prefix="/", headers=[HeaderMatcher(name=header, present_match=True)])
+    route = Route(match=match, direct_response=DirectResponseAction(status=503))
+    for each in filters:
+        # A configuration that is there and empty switches a filter on.
+        on = FilterConfig()
+        on.config.SetInParent()
+        route.typed_per_filter_config[each].CopyFrom(packed(on))
+    return route
