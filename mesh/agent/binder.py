@@ -191,7 +191,15 @@ class Binder:
     def _bind(self, name: Name, *, exhaustive: bool = False) -> Binding:
         self.binds += 1
         dtab = self.dtab + name.local if name.local else self.dtab
-        return bind(dtab, name.path, self.namers, self._observatory.state, self.options, exhaustive=exhaustive)
+        return bind(
+            dtab,
+            name.path,
+            self.namers,
+            self._observatory.state,
+            self.options,
+            exhaustive=exhaustive,
+            failover=self._publisher.policies.of_name(name.path).failover,
+        )
 
     def _want(self, name: Name, wanted: frozenset[Path], hurried: frozenset[Path]) -> None:
         before, after = name.wanted | name.hurried, wanted | hurried

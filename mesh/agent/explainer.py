@@ -13,7 +13,7 @@ from discovery.address import Bound, Endpoint, Known, Pending, State
 from discovery.observatory import Observatory
 from discovery.path import Path
 from mesh.agent.binder import Binder
-from mesh.agent.overlap import leaves, owners
+from mesh.agent.overlap import every_leaf, owners
 from mesh.agent.routers import Router
 from mesh.agent.sources import head
 from mesh.naming.bind import Binding, bind
@@ -81,7 +81,13 @@ class Explainer:
                 while True:
                     change.clear()
                     binding = bind(
-                        dtab, path, self.binder.namers, self.observatory.state, self.binder.options, exhaustive=True
+                        dtab,
+                        path,
+                        self.binder.namers,
+                        self.observatory.state,
+                        self.binder.options,
+                        exhaustive=True,
+                        failover=self.policies.of_name(path).failover,
                     )
                     for want in binding.wanted - wanted:
                         self.observatory.want(want)
@@ -97,7 +103,7 @@ class Explainer:
             self._changes.discard(change)
 
     def _answer(self, name: str, router: Router, binding: Binding, local: Dtab | None) -> dict[str, object]:
-        ids = list(dict.fromkeys(leaves(binding.tree)))
+        ids = list(dict.fromkeys(every_leaf(binding.tree)))
         owner = owners(ids, self._endpoints)
         in_use = [used for used in self.binder.names.aliases(binding.path) if used.router == router.name]
         return {

@@ -10,37 +10,25 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from google.protobuf.message import Message
 
 from discovery.address import Bound, Endpoint, Known, Protocol, State
 from discovery.path import Path
+from mesh.agent.failover import standing_by, won
 from mesh.agent.names import Key, Name
 from mesh.agent.overlap import Part, counted, leaves, parts
 from mesh.agent.refusal import Refusal
+from mesh.agent.targets import Failover, Target, Targets
 from mesh.envoy import clusters, endpoints, names, routes
+from mesh.envoy.composite import composite
 from mesh.naming.tree import BoundTree
-from mesh.policy.effective import OfBoundName, Policies
+from mesh.policy.effective import Policies
 from mesh.xds.resource import CLUSTER, ENDPOINTS, SCOPE, Resource, resource
 from mesh.xds.server import Ads
 
 logger = logging.getLogger("tieline.publisher")
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """What a cluster is made of."""
-
-    part: Part
-    policy: OfBoundName
-
-    @property
-    def cluster(self) -> str:
-        return names.cluster_name(self.part.id, self.part.without, self.policy.suffix)
-
-    @property
-    def grpc_cluster(self) -> str:
-        return names.grpc_cluster_name(self.part.id, self.part.without, self.policy.suffix)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +61,7 @@ class Publisher:
         self._linger_seconds = linger_seconds
         self._users: dict[str, int] = {}
         self._unused_since: dict[str, float] = {}
-        self._parts: dict[str, Target] = {}
+        self._parts: dict[str, Target | Failover] = {}
         self._drawn_from: dict[Path, set[str]] = {}
         """The clusters whose endpoints depend on a bound name."""
         self._spoken: dict[str, Protocol] = {}
@@ -84,36 +72,28 @@ class Publisher:
     def publish(self, name: Name, tree: BoundTree) -> None:
         """gRPC needs HTTP/2. Where endpoints don't say what they speak, gRPC has a cluster of its own, and only for a
         name that gRPC was asked of: most never are, and each cluster is memory in Envoy."""
+        behind, whole, tree = standing_by(tree), tree, won(tree)
         found = parts(tree, self._known)
-        whole, tree = tree, counted(tree, found, self._known)
+        tree = counted(tree, found, self._known)
         served = {id: found[id] for id in leaves(tree)}
-        self._remember(name, _Split(name, whole, served) if len(found) > 1 else None, frozenset(found))
-        said = {id: _protocol(self._known(id)) for id in served}
-
-        targeted = {id: Target(part, self.policies.of_bound(name.path, id)) for id, part in served.items()}
-
-        def cluster(id: Path) -> str:
-            return targeted[id].cluster
-
-        def grpc(id: Path) -> str:
-            return targeted[id].cluster if said[id] else targeted[id].grpc_cluster
-
-        takes_grpc = name.grpc or all(said.values())
         settings = self.policies.of_name(name.path)
+        targets = Targets(
+            served, behind, partial(self.policies.of_bound, name.path), self._said, settings.retries.num_retries
+        )
+        split = _Split(name, whole, served) if len(found) > 1 else None
+        self._remember(name, split, frozenset((*found, *targets.ids)))
+        takes_grpc = name.grpc or all(map(self._said, targets.ids))
         scope = routes.scope(
             name.router,
             name.key,
             tree,
             settings,
-            cluster,
-            grpc if takes_grpc else None,
+            targets.cluster,
+            targets.grpc_cluster if takes_grpc else None,
             name.consumed,
             self._tables(name),
         )
-        targets = {cluster(id): target for id, target in targeted.items()}
-        if takes_grpc:
-            targets |= {grpc(id): target for id, target in targeted.items()}
-        self._replace(name, targets, self._scope(name, scope))
+        self._replace(name, targets.needed, self._scope(name, scope))
 
     def _remember(self, name: Name, split: _Split | None, ids: frozenset[Path]) -> None:
         for id in name.clusters:
@@ -145,12 +125,12 @@ class Publisher:
         self._count(name, frozenset())
         self._remember(name, None, frozenset())
 
-    def _replace(self, name: Name, targets: Mapping[str, Target], scope: Resource) -> None:
+    def _replace(self, name: Name, targets: Mapping[str, Target | Failover], scope: Resource) -> None:
         fresh: list[tuple[str, Resource]] = []
         for cluster, target in targets.items():
             if cluster not in self._users:
                 self._parts[cluster] = target
-                for id in target.part.ids:
+                for id in target.ids:
                     self._drawn_from.setdefault(id, set()).add(cluster)
             if not self._users.get(cluster):
                 fresh += self._cluster(cluster)
@@ -170,10 +150,14 @@ class Publisher:
 
     def _cluster(self, cluster: str) -> Iterable[tuple[str, Resource]]:
         """The endpoints; the cluster too if it is new, or if what they speak is."""
-        part, policy = self._parts[cluster].part, self._parts[cluster].policy
+        target = self._parts[cluster]
+        if isinstance(target, Failover):
+            yield CLUSTER, resource(cluster, composite(target.members, target.policy))
+            return
+        part, policy = target.part, target.policy
         id, known = part.id, part.endpoints(self._known)
         unsaid = Protocol.GRPC if cluster.endswith(names.GRPC) else Protocol.HTTP1
-        protocol = _protocol(self._known(id)) or unsaid
+        protocol = self._said(id) or unsaid
         if self._spoken.get(cluster) is not protocol:
             self._spoken[cluster] = protocol
             yield CLUSTER, resource(cluster, clusters.cluster(id, protocol, cluster, policy))
@@ -193,6 +177,9 @@ class Publisher:
         state = self._state(id)
         return state.addr.endpoints if isinstance(state, Known) and isinstance(state.addr, Bound) else ()
 
+    def _said(self, id: Path) -> Protocol | None:
+        return Bound(self._known(id)).protocol
+
     def changed(self, id: Path, state: State) -> None:
         """An observation changed. A name that is gone keeps its endpoints while a route leads to it; a cluster that no
         route leads to is told when one does: Envoy may not have heard yet that the last one has turned away."""
@@ -204,8 +191,9 @@ class Publisher:
 
     def _split_again(self, split: _Split) -> None:
         """Instances that two branches share may have come or gone."""
-        found = parts(split.tree, self._known)
-        if {id: found[id] for id in leaves(counted(split.tree, found, self._known))} != split.served:
+        tree = won(split.tree)
+        found = parts(tree, self._known)
+        if {id: found[id] for id in leaves(counted(tree, found, self._known))} != split.served:
             self.publish(split.name, split.tree)
 
     def sweep(self) -> float | None:
@@ -222,13 +210,10 @@ class Publisher:
         del self._users[cluster]
         del self._unused_since[cluster]
         self._spoken.pop(cluster, None)
-        part = self._parts.pop(cluster).part
-        self._complained.pop(part.id, None)
-        for id in part.ids:
+        ids = self._parts.pop(cluster).ids
+        for id in ids[:1]:
+            self._complained.pop(id, None)
+        for id in ids:
             self._drawn_from[id].discard(cluster)
             if not self._drawn_from[id]:
                 del self._drawn_from[id]
-
-
-def _protocol(known: tuple[Endpoint, ...]) -> Protocol | None:
-    return Bound(known).protocol

@@ -57,6 +57,14 @@ class OfBoundName:
     """Tells clusters of one bound name apart; empty for the defaults."""
 
 
+def with_others_behind(policy: OfBoundName) -> OfBoundName:
+    """Where another can serve, all endpoints may be ejected unless a policy says how many."""
+    ejection = policy.ejection
+    if ejection is None or "max_share" in ejection.model_fields_set:
+        return policy
+    return _told_apart(replace(policy, ejection=ejection.model_copy(update={"max_share": 100.0}), suffix=""))
+
+
 def of_bound_name(settings: Settings) -> OfBoundName:
     # What to hash on is a matter of the route.
     balancing = settings.balancing.model_copy(update={"hash_on": ()})
@@ -68,6 +76,10 @@ def of_bound_name(settings: Settings) -> OfBoundName:
         balancing,
         settings.health_check,
     )
+    return _told_apart(found)
+
+
+def _told_apart(found: OfBoundName) -> OfBoundName:
     told = repr(found)
     return found if told == _DEFAULTS_TOLD else replace(found, suffix=f"+policy-{_digest(told)}")
 

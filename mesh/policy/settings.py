@@ -6,7 +6,7 @@ from typing import Final
 
 from pydantic import Field
 
-from mesh.config.fields import Section
+from mesh.config.fields import Flag, Section
 from mesh.policy.balancing import Balancing, HealthCheck
 from mesh.policy.resilience import Ejection, Limits, Retries, Timeout
 
@@ -22,6 +22,8 @@ class Settings(Section):
     """When an endpoint that fails gets no requests for a while. null: never."""
     balancing: Balancing = Field(default_factory=Balancing)
     """How endpoints share the requests."""
+    failover: Flag = Field(default=False, examples=[True])
+    """While no endpoint of what `|` chose can serve, the next alternative does; a retry may go there, too."""
     health_check: HealthCheck | None = Field(default=None)
     """The proxy asks endpoints for their health. null: their sources and their answers tell."""
 
