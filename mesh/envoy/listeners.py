@@ -45,6 +45,7 @@ from google.protobuf.any_pb2 import Any as PackedAny
 from google.protobuf.wrappers_pb2 import BoolValue, UInt32Value
 
 from mesh.envoy.clusters import BUFFER_BYTES
+from mesh.envoy.deadlines import deadline_filter
 from mesh.envoy.keys import HOST_FORM, Fragment, KeyForm
 from mesh.envoy.names import scope_collection, stat_name
 from mesh.envoy.packing import duration, packed
@@ -95,7 +96,14 @@ def _connection_manager(router: Router) -> HttpConnectionManager:
         stat_prefix=stat_name(router.name),
         scoped_routes=_scoped_routes(router),
         early_header_mutation_extensions=_copies(router.form),
-        http_filters=[_resolver(router), _on_demand(), _route_again(), *_uncopied(router.form), _router_filter()],
+        http_filters=[
+            _resolver(router),
+            _on_demand(),
+            _route_again(),
+            *_uncopied(router.form),
+            deadline_filter(),
+            _router_filter(),
+        ],
         upgrade_configs=[HttpConnectionManager.UpgradeConfig(upgrade_type="websocket")],
         http_protocol_options=Http1ProtocolOptions(accept_http_10=True),
         http2_protocol_options=Http2ProtocolOptions(

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from fractions import Fraction
 from functools import cache, lru_cache
+from types import MappingProxyType
 from typing import assert_never
 
 from envoy.config.core.v3.base_pb2 import DataSource, HeaderValue, HeaderValueOption
@@ -33,7 +34,7 @@ from google.protobuf.any_pb2 import Any as PackedAny
 from google.protobuf.wrappers_pb2 import UInt32Value
 
 from discovery.path import Path
-from mesh.envoy import delegation, retries
+from mesh.envoy import deadlines, delegation, retries
 from mesh.envoy.balancing import hash_policies
 from mesh.envoy.clusters import EMPTY_CLUSTER_NAME
 from mesh.envoy.delegation import Delegated
@@ -48,6 +49,9 @@ ON_DEMAND = "envoy.filters.http.on_demand"
 ROUTE_AGAIN = "tieline.route_again"
 FIRST_REQUEST = (EXT_PROC, ON_DEMAND, ROUTE_AGAIN)
 """Filters of requests that have no route yet."""
+OPTIONAL = (deadlines.FILTER,)
+"""Filters that do what a policy says. They are switched off in each scope that does not need them and not in the
+listener: which filters a request meets is decided when it comes, before a first request has a route."""
 L5D_ERR = "l5d-err"
 Tables = bool | Delegated
 """What is to be done with a table that a request brings: honour it, or remove it. Or the scope is for one."""
@@ -86,7 +90,12 @@ def scope(
     found.append(Route(match=RouteMatch(prefix="/", headers=others), route=_action(settings, shares)))
     for route in found if consumed else ():
         route.route.regex_rewrite.CopyFrom(_without_first(consumed))
-    return _scope(router, key, found, tables, retries.any_method(settings))
+    return _scope(router, key, found, tables, retries.any_method(settings), _filters(settings))
+
+
+def _filters(settings: Settings) -> dict[str, PackedAny]:
+    """The OPTIONAL ones that are wanted, with what is to be done."""
+    return {deadlines.FILTER: deadlines.on(settings.timeout)} if settings.timeout.deadline else {}
 
 
 @cache
@@ -187,17 +196,22 @@ def _of_settings(settings: Settings, is_grpc: bool) -> RouteAction:
 
 
 def _scope(
-    router: str, key: str, found: list[Route], tables: Tables, again: RetryPolicy | None = None
+    router: str,
+    key: str,
+    found: list[Route],
+    tables: Tables,
+    again: RetryPolicy | None = None,
+    filters: Mapping[str, PackedAny] = MappingProxyType({}),
 ) -> ScopedRouteConfiguration:
     name = scope_resource(router, key)
-    asking = delegation.routes(FIRST_REQUEST) if tables is True else ()
+    asking = delegation.routes((*FIRST_REQUEST, *OPTIONAL)) if tables is True else ()
     host = VirtualHost(name=key, domains=["*"], routes=[*asking, *found], retry_policy=again)
     if isinstance(tables, Delegated):
         tables.restore(host)
     elif not tables:
         delegation.strip(host)
-    for switched_off in FIRST_REQUEST:
-        host.typed_per_filter_config[switched_off].CopyFrom(_filter_off())
+    for each in (*FIRST_REQUEST, *OPTIONAL):
+        host.typed_per_filter_config[each].CopyFrom(filters.get(each) or _filter_off())
     key_of = ScopedRouteConfiguration.Key
     return ScopedRouteConfiguration(
         name=name,
