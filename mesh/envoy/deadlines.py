@@ -18,7 +18,7 @@ from google.protobuf.any_pb2 import Any as PackedAny
 from mesh.envoy.packing import packed
 from mesh.policy.resilience import Timeout
 
-FILTER = "tieline.deadline"
+FILTER = "deadline"
 HEADER = "l5d-ctx-deadline"
 PASSED = "the deadline of the request has passed"
 _SCRIPT = "deadline"

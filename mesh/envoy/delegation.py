@@ -13,18 +13,15 @@ from functools import cache
 from envoy.config.core.v3.base_pb2 import HeaderValue, HeaderValueOption
 from envoy.config.route.v3.route_components_pb2 import (
     DirectResponseAction,
-    FilterConfig,
     HeaderMatcher,
     Route,
     RouteMatch,
     VirtualHost,
 )
 
-from mesh.envoy.packing import packed
 from mesh.naming.local import CONTEXT, SIGNATURE, USER
 
 AUTHORITY = ":authority"
-HEADERS = (USER, CONTEXT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,18 +50,11 @@ def strip(host: VirtualHost) -> None:
 
 
 @cache
-def routes(filters: tuple[str, ...]) -> tuple[Route, ...]:
-    """Before all others; `filters` are what the scope has switched off. Nothing is ever sent by these routes: the
-    resolver refuses the request or leads it elsewhere."""
-    return tuple(_route(header, filters) for header in HEADERS)
+def routes() -> tuple[Route, ...]:
+    """Before all others. Nothing is ever sent by them: the resolver refuses the request or leads it elsewhere."""
+    return tuple(map(_route, (USER, CONTEXT)))
 
 
-def _route(header: str, filters: tuple[str, ...]) -> Route:
+def _route(header: str) -> Route:
     match = RouteMatch(prefix="/", headers=[HeaderMatcher(name=header, present_match=True)])
-    route = Route(match=match, direct_response=DirectResponseAction(status=503))
-    for each in filters:
-        # A configuration that is there and empty switches a filter on.
-        on = FilterConfig()
-        on.config.SetInParent()
-        route.typed_per_filter_config[each].CopyFrom(packed(on))
-    return route
+    return Route(match=match, direct_response=DirectResponseAction(status=503))

@@ -1,7 +1,8 @@
 """Scopes: what a router does with a key it has bound. One resource per key, its route inline.
 
 A bound name switches the resolver (`ext_proc`) off for itself with a FilterConfig, which makes it free;
-ExtProcPerRoute{disabled} would cost 6 %. What routes share stands at the virtual host: a scope is some 15 KB in Envoy.
+ExtProcPerRoute{disabled} would cost 6 %. It is the routes that switch filters off, and not their virtual host: those of
+requests with a table want them, and to switch one on again costs Envoy as much memory.
 """
 
 from __future__ import annotations
@@ -44,14 +45,14 @@ from mesh.envoy.packing import packed, seconds, text
 from mesh.naming.tree import Alt, BoundTree, Empty, Fail, Leaf, Neg, Union
 from mesh.policy.settings import DEFAULTS, Settings
 
-EXT_PROC = "envoy.filters.http.ext_proc"
-ON_DEMAND = "envoy.filters.http.on_demand"
-ROUTE_AGAIN = "tieline.route_again"
+EXT_PROC = "ext_proc"
+ON_DEMAND = "on_demand"
+ROUTE_AGAIN = "route_again"
 FIRST_REQUEST = (EXT_PROC, ON_DEMAND, ROUTE_AGAIN)
 """Filters of requests that have no route yet."""
 OPTIONAL = (deadlines.FILTER,)
-"""Filters that do what a policy says. They are switched off in each scope that does not need them and not in the
-listener: which filters a request meets is decided when it comes, before a first request has a route."""
+"""Filters that do what a policy says. They are switched off in each route that does not need them and not in
+the listener: which filters a request meets is decided when it comes, before a first request has a route."""
 L5D_ERR = "l5d-err"
 Tables = bool | Delegated
 """What is to be done with a table that a request brings: honour it, or remove it. Or the scope is for one."""
@@ -204,14 +205,15 @@ def _scope(
     filters: Mapping[str, PackedAny] = MappingProxyType({}),
 ) -> ScopedRouteConfiguration:
     name = scope_resource(router, key)
-    asking = delegation.routes((*FIRST_REQUEST, *OPTIONAL)) if tables is True else ()
+    asking = delegation.routes() if tables is True else ()
+    for route in found:
+        for each in (*FIRST_REQUEST, *OPTIONAL):
+            route.typed_per_filter_config[each].CopyFrom(filters.get(each) or _filter_off())
     host = VirtualHost(name=key, domains=["*"], routes=[*asking, *found], retry_policy=again)
     if isinstance(tables, Delegated):
         tables.restore(host)
     elif not tables:
         delegation.strip(host)
-    for each in (*FIRST_REQUEST, *OPTIONAL):
-        host.typed_per_filter_config[each].CopyFrom(filters.get(each) or _filter_off())
     key_of = ScopedRouteConfiguration.Key
     return ScopedRouteConfiguration(
         name=name,

@@ -96,7 +96,14 @@ def test_no_share_is_rounded_away(shares: list[object]) -> None:
 def test_a_bound_route_is_free_of_the_resolver() -> None:
     for message in (scope("r", "users", leaf("/a")), direct("r", "users", 404, "no", "no")):
         (host,) = message.route_configuration.virtual_hosts
-        assert EXT_PROC in host.typed_per_filter_config
+        assert all(EXT_PROC in route.typed_per_filter_config for route in host.routes)
+
+
+def test_only_a_request_with_a_table_asks_the_resolver() -> None:
+    (host,) = scope("r", "users", leaf("/a"), tables=True).route_configuration.virtual_hosts
+    asking = [route for route in host.routes if EXT_PROC not in route.typed_per_filter_config]
+    assert [header.name for route in asking for header in route.match.headers] == ["l5d-dtab", "l5d-ctx-dtab"]
+    assert list(host.routes[:2]) == asking
 
 
 def test_equal_trees_are_equal_bytes() -> None:
