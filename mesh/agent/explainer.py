@@ -23,6 +23,7 @@ from mesh.naming.identify import Unidentified
 from mesh.naming.trace import Grade
 from mesh.policy import shown
 from mesh.policy.effective import Policies
+from mesh.policy.subset import in_subset
 
 OUTCOMES = {
     Grade.LIVE: "bound",
@@ -131,8 +132,13 @@ class Explainer:
     def _described(self, path: Path, id: Path, owner: Mapping[tuple[str, int], Path]) -> dict[str, object]:
         entry = self.observatory.entry(id)
         known = described(self.observatory.state(id), self.observatory.held_since(id))
+        used = set(in_subset(self._endpoints(id), self.policies.of_bound(path, id).balancing.subset))
         endpoints = [
-            {**_endpoint(each), "counted_in": None if owner[each.key] == id else owner[each.key].show()}
+            {
+                **_endpoint(each),
+                "counted_in": None if owner[each.key] == id else owner[each.key].show(),
+                "in_subset": each in used,
+            }
             for each in self._endpoints(id)
         ]
         policy = shown.of_bound(self.policies, path, id)

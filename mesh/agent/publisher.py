@@ -25,6 +25,7 @@ from mesh.envoy import clusters, endpoints, names, routes
 from mesh.envoy.composite import composite
 from mesh.naming.tree import BoundTree
 from mesh.policy.effective import Policies
+from mesh.policy.subset import in_subset
 from mesh.xds.resource import CLUSTER, ENDPOINTS, SCOPE, Resource, resource
 from mesh.xds.server import Ads
 
@@ -155,8 +156,9 @@ class Publisher:
             yield CLUSTER, resource(cluster, composite(target.members, target.policy))
             return
         part, policy = target.part, target.policy
-        id, known = part.id, part.endpoints(self._known)
-        unsaid = Protocol.GRPC if cluster.endswith(names.GRPC) else Protocol.HTTP1
+        id, known = part.id, in_subset(part.endpoints(self._known), policy.balancing.subset)
+        asks_grpc = policy.health_check is not None and policy.health_check.protocol == "grpc"
+        unsaid = Protocol.GRPC if asks_grpc or cluster.endswith(names.GRPC) else Protocol.HTTP1
         protocol = self._said(id) or unsaid
         if self._spoken.get(cluster) is not protocol:
             self._spoken[cluster] = protocol

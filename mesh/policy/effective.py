@@ -155,7 +155,7 @@ def _filled(value: object, captures: Mapping[str, str]) -> object:
         case str():
             return substitute(value, captures)
         case tuple():
-            return tuple(_filled(each, captures) for each in value)
+            return type(value)(_filled(each, captures) for each in value)
         case Section():
             return filled(value, captures)
         case _:

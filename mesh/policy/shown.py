@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from discovery.path import Path
-from mesh.config.fields import Section
+from mesh.config.fields import Labels, Section
 from mesh.policy.effective import Policies, Said
 from mesh.policy.settings import is_of_bound_names
 
@@ -46,6 +46,8 @@ def _plain(value: object) -> object:
     match value:
         case Section():
             return value.model_dump(mode="json", exclude_unset=True)
+        case Labels():
+            return dict(value)
         case tuple() | list():
             return [_plain(each) for each in value]
         case _:
