@@ -26,6 +26,7 @@ from envoy.config.listener.v3.listener_components_pb2 import Filter, FilterChain
 from envoy.config.listener.v3.listener_pb2 import Listener
 from envoy.extensions.filters.http.ext_proc.v3.ext_proc_pb2 import ExternalProcessor, HeaderForwardingRules
 from envoy.extensions.filters.http.ext_proc.v3.processing_mode_pb2 import ProcessingMode
+from envoy.extensions.filters.http.grpc_stats.v3.config_pb2 import FilterConfig as GrpcStats
 from envoy.extensions.filters.http.header_mutation.v3.header_mutation_pb2 import HeaderMutation as MutationFilter
 from envoy.extensions.filters.http.header_mutation.v3.header_mutation_pb2 import Mutations
 from envoy.extensions.filters.http.on_demand.v3.on_demand_pb2 import OnDemand
@@ -50,7 +51,7 @@ from mesh.envoy.keys import HOST_FORM, Fragment, KeyForm
 from mesh.envoy.names import scope_collection, stat_name
 from mesh.envoy.packing import duration, packed
 from mesh.envoy.replies import local_replies
-from mesh.envoy.routes import EXT_PROC, ON_DEMAND, ROUTE_AGAIN
+from mesh.envoy.routes import EXT_PROC, GRPC_STATS, ON_DEMAND, ROUTE_AGAIN
 from mesh.naming.local import CONTEXT, SIGNATURE, USER
 
 XDS_CLUSTER = "xds"
@@ -102,6 +103,7 @@ def _connection_manager(router: Router) -> HttpConnectionManager:
             _route_again(),
             *_uncopied(router.form),
             deadline_filter(),
+            _grpc_stats(),
             _router_filter(),
         ],
         upgrade_configs=[HttpConnectionManager.UpgradeConfig(upgrade_type="websocket")],
@@ -208,6 +210,10 @@ def _route_again() -> HttpFilter:
     # `clear_route_cache: true`, field 2: this Envoy has it, xds-protos does not yet.
     config = PackedAny(type_url=_SET_FILTER_STATE, value=b"\x10\x01")
     return HttpFilter(name=ROUTE_AGAIN, typed_config=config)
+
+
+def _grpc_stats() -> HttpFilter:
+    return HttpFilter(name=GRPC_STATS, typed_config=packed(GrpcStats(stats_for_all_methods=BoolValue(value=False))))
 
 
 def _router_filter() -> HttpFilter:

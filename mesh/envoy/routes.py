@@ -50,7 +50,9 @@ ON_DEMAND = "on_demand"
 ROUTE_AGAIN = "route_again"
 FIRST_REQUEST = (EXT_PROC, ON_DEMAND, ROUTE_AGAIN)
 """Filters of requests that have no route yet."""
-OPTIONAL = (deadlines.FILTER,)
+GRPC_STATS = "grpc_stats"
+"""Counts gRPC calls by their own status."""
+OPTIONAL = (deadlines.FILTER, GRPC_STATS)
 """Filters that do what a policy says. They are switched off in each route that does not need them and not in
 the listener: which filters a request meets is decided when it comes, before a first request has a route."""
 L5D_ERR = "l5d-err"
@@ -207,7 +209,8 @@ def _scope(
     name = scope_resource(router, key)
     asking = delegation.routes() if tables is True else ()
     for route in found:
-        for each in (*FIRST_REQUEST, *OPTIONAL):
+        on = (GRPC_STATS,) if route.match.HasField("grpc") else ()
+        for each in (name for name in (*FIRST_REQUEST, *OPTIONAL) if name not in on):
             route.typed_per_filter_config[each].CopyFrom(filters.get(each) or _filter_off())
     host = VirtualHost(name=key, domains=["*"], routes=[*asking, *found], retry_policy=again)
     if isinstance(tables, Delegated):
