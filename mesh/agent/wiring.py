@@ -69,7 +69,7 @@ class Brain:
         )
         self.propagation = Propagation(self.ads, [each.root for each in entries], self._root, time.monotonic)
         self.binder = self._binder()
-        self.nacks = Nacks(self.binder, self.ads)
+        self.nacks = Nacks(self.binder, self.ads, self.policies)
         bind_timeout = config.naming.bind_timeout
         self.resolver = Resolver(self.binder, self.ads, self.routers, bind_timeout + PATIENCE_MARGIN_SECONDS)
         self.explainer = Explainer(

@@ -108,6 +108,10 @@ class Policies:
     def of_bound(self, path: Path, id: Path) -> OfBoundName:
         return self._part(self._merge(self._matching(path, id)))
 
+    def matching(self, path: Path, id: Path | None = None) -> list[Entry]:
+        """In order; those that match what the name leads to, too."""
+        return [self.entries[index] for index, _ in self._matching(*((path,) if id is None else (path, id)))]
+
     def said(self, path: Path, id: Path | None = None) -> list[Said]:
         """Every key with its value, the keys that an entry set first."""
         matching = self._matching(*((path,) if id is None else (path, id)))
