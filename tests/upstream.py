@@ -11,6 +11,14 @@ from dataclasses import dataclass, field
 from aiohttp import web
 
 
+@dataclass(frozen=True, slots=True)
+class Heard:
+    path: str
+    headers: dict[str, list[str]]
+    """By name in lower case."""
+    body: str
+
+
 @dataclass(slots=True)
 class Upstream:
     """`held`: requests wait until it is set free. `health`: what GET /health answers."""
@@ -21,6 +29,9 @@ class Upstream:
     health: int = 200
     asked: Counter[str] = field(default_factory=Counter)
     """By method; health checks apart."""
+    heard: list[Heard] = field(default_factory=list)
+    answers: dict[str, str] = field(default_factory=dict)
+    """Headers of its answers."""
     checked: int = 0
     free: asyncio.Event = field(default_factory=asyncio.Event)
     arrived: asyncio.Event = field(default_factory=asyncio.Event)
@@ -33,9 +44,13 @@ class Upstream:
             self.checked += 1
             return web.Response(status=self.health)
         self.asked[request.method] += 1
+        headers: dict[str, list[str]] = {}
+        for name, value in request.headers.items():
+            headers.setdefault(name.lower(), []).append(value)
+        self.heard.append(Heard(request.raw_path, headers, await request.text()))
         self.arrived.set()
         await self.free.wait()
-        return web.Response(text=self.name, status=self.status)
+        return web.Response(text=self.name, status=self.status, headers=self.answers)
 
 
 @asynccontextmanager

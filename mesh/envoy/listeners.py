@@ -45,6 +45,7 @@ from envoy.type.v3.http_status_pb2 import HttpStatus
 from google.protobuf.any_pb2 import Any as PackedAny
 from google.protobuf.wrappers_pb2 import BoolValue, UInt32Value
 
+from mesh.envoy import shaping
 from mesh.envoy.clusters import BUFFER_BYTES
 from mesh.envoy.deadlines import deadline_filter
 from mesh.envoy.keys import HOST_FORM, Fragment, KeyForm
@@ -101,6 +102,7 @@ def _connection_manager(router: Router) -> HttpConnectionManager:
             _resolver(router),
             _on_demand(),
             _route_again(),
+            *shaping.filters(),
             *_uncopied(router.form),
             deadline_filter(),
             _grpc_stats(),

@@ -9,6 +9,7 @@ from functools import cache
 
 from envoy.config.accesslog.v3.accesslog_pb2 import (
     AccessLogFilter,
+    AndFilter,
     ComparisonFilter,
     ExtensionFilter,
     ResponseFlagFilter,
@@ -30,6 +31,8 @@ _OVERFLOW = ("UO",)
 _UNREACHABLE = ("UF", "URX")
 _BROKEN = ("UC", "UR", "UPE", "LR")
 _TOO_SLOW = ("UT", "SI")
+_ENDED = (*_TOO_SLOW, "DT")
+_ABORTED, _DELAYED = ("FI",), ("DI",)
 
 
 @cache
@@ -45,9 +48,14 @@ def local_replies(name: str) -> LocalReplyConfig:
                 status=503,
                 told=True,
             ),
+            _mapper(_flags(*_ABORTED), f"fault injected by the policy of {name}: an error on purpose"),
             _mapper(_flags(*_NO_ENDPOINT), f"no usable endpoint for {name}: none known, or all unhealthy or ejected"),
             _mapper(_flags(*_OVERFLOW), f"too many requests at once for {name}: circuit breaker limit reached"),
             _mapper(_flags(*_UNREACHABLE), f"no endpoint of {name} could be reached"),
+            _mapper(
+                _both(_flags(*_DELAYED), _flags(*_ENDED)),
+                f"fault injected by the policy of {name}: a delay on purpose, and then the time was over",
+            ),
             _mapper(_flags(*_TOO_SLOW), f"{name} did not answer in time"),
             _mapper(_flags(*_BROKEN), f"the endpoint of {name} broke off"),
             _mapper(_code_details("absolute_path_rejected"), "not a request for a path"),
@@ -71,6 +79,10 @@ def _mapper(when: AccessLogFilter, said: str, *, status: int | None = None, told
 
 def _flags(*flags: str) -> AccessLogFilter:
     return AccessLogFilter(response_flag_filter=ResponseFlagFilter(flags=flags))
+
+
+def _both(*filters: AccessLogFilter) -> AccessLogFilter:
+    return AccessLogFilter(and_filter=AndFilter(filters=filters))
 
 
 def _status(code: int) -> AccessLogFilter:

@@ -35,7 +35,7 @@ from google.protobuf.any_pb2 import Any as PackedAny
 from google.protobuf.wrappers_pb2 import UInt32Value
 
 from discovery.path import Path
-from mesh.envoy import deadlines, delegation, retries
+from mesh.envoy import deadlines, delegation, retries, shaping
 from mesh.envoy.balancing import hash_policies
 from mesh.envoy.clusters import EMPTY_CLUSTER_NAME
 from mesh.envoy.delegation import Delegated
@@ -52,7 +52,7 @@ FIRST_REQUEST = (EXT_PROC, ON_DEMAND, ROUTE_AGAIN)
 """Filters of requests that have no route yet."""
 GRPC_STATS = "grpc_stats"
 """Counts gRPC calls by their own status."""
-OPTIONAL = (deadlines.FILTER, GRPC_STATS)
+OPTIONAL = (shaping.FAULT, deadlines.FILTER, GRPC_STATS)
 """Filters that do what a policy says. They are switched off in each route that does not need them and not in
 the listener: which filters a request meets is decided when it comes, before a first request has a route."""
 L5D_ERR = "l5d-err"
@@ -93,12 +93,14 @@ def scope(
     found.append(Route(match=RouteMatch(prefix="/", headers=others), route=_action(settings, shares)))
     for route in found if consumed else ():
         route.route.regex_rewrite.CopyFrom(_without_first(consumed))
+    shaping.shape_grpc(found, settings)
     return _scope(router, key, found, tables, retries.any_method(settings), _filters(settings))
 
 
 def _filters(settings: Settings) -> dict[str, PackedAny]:
     """The OPTIONAL ones that are wanted, with what is to be done."""
-    return {deadlines.FILTER: deadlines.on(settings.timeout)} if settings.timeout.deadline else {}
+    deadline = {deadlines.FILTER: deadlines.on(settings.timeout)} if settings.timeout.deadline else {}
+    return deadline | shaping.wanted(settings)
 
 
 @cache
@@ -209,10 +211,13 @@ def _scope(
     name = scope_resource(router, key)
     asking = delegation.routes() if tables is True else ()
     for route in found:
-        on = (GRPC_STATS,) if route.match.HasField("grpc") else ()
+        on = {*filters, *route.typed_per_filter_config, *((GRPC_STATS,) if route.match.HasField("grpc") else ())}
         for each in (name for name in (*FIRST_REQUEST, *OPTIONAL) if name not in on):
-            route.typed_per_filter_config[each].CopyFrom(filters.get(each) or _filter_off())
+            route.typed_per_filter_config[each].CopyFrom(_filter_off())
     host = VirtualHost(name=key, domains=["*"], routes=[*asking, *found], retry_policy=again)
+    for each, config in filters.items():
+        # Once for all routes: a rate limit counts what it stands at.
+        host.typed_per_filter_config[each].CopyFrom(config)
     if isinstance(tables, Delegated):
         tables.restore(host)
     elif not tables:

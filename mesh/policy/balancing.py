@@ -10,8 +10,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from mesh.config.fields import Count, Flag, Labels, LabelTexts, Percent, Section, Time
-
-HEADER = r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$"
+from mesh.policy.headers import HEADER
 
 
 class HashOn(Section):

@@ -9,6 +9,7 @@ from pydantic import Field
 from mesh.config.fields import Flag, Section
 from mesh.policy.balancing import Balancing, HealthCheck
 from mesh.policy.resilience import Ejection, Limits, Retries, Timeout
+from mesh.policy.shaping import Fault
 
 
 class Settings(Section):
@@ -26,6 +27,8 @@ class Settings(Section):
     """While no endpoint of what `|` chose can serve, the next alternative does; a retry may go there, too."""
     health_check: HealthCheck | None = Field(default=None)
     """The proxy asks endpoints for their health. null: their sources and their answers tell."""
+    fault: Fault | None = Field(default=None)
+    """Delays and errors made on purpose, to see how callers bear them. null: none."""
 
 
 DEFAULTS: Final = Settings()

@@ -44,6 +44,9 @@ OF_POLICIES = {
     "HashOn": "### balancing.hash_on",
     "SlowStart": "### balancing.slow_start",
     "HealthCheck": "## health_check",
+    "Fault": "## fault",
+    "Delay": "### fault.delay",
+    "Abort": "### fault.abort",
 }
 
 

@@ -1,0 +1,67 @@
+"""Filters that only some names need: routes switch them off, and a name that needs one says at its virtual host what it
+is to do (see routes.OPTIONAL)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cache, lru_cache
+
+from envoy.config.route.v3.route_components_pb2 import HeaderMatcher, Route
+from envoy.extensions.filters.common.fault.v3.fault_pb2 import FaultDelay
+from envoy.extensions.filters.http.fault.v3.fault_pb2 import FaultAbort, HTTPFault
+from envoy.extensions.filters.network.http_connection_manager.v3.http_connection_manager_pb2 import HttpFilter
+from envoy.type.matcher.v3.string_pb2 import StringMatcher
+from google.protobuf.any_pb2 import Any as PackedAny
+
+from mesh.envoy.packing import fraction, packed, seconds
+from mesh.policy.settings import Settings
+from mesh.policy.shaping import Abort, Fault
+
+FAULT = "fault"
+
+
+@cache
+def filters() -> tuple[HttpFilter, ...]:
+    return (HttpFilter(name=FAULT, typed_config=packed(HTTPFault())),)
+
+
+def wanted(settings: Settings) -> dict[str, PackedAny]:
+    """By filter; for all routes."""
+    found: dict[str, PackedAny] = {}
+    if settings.fault is not None and (fault := _fault(settings.fault, is_grpc=False)) is not None:
+        found[FAULT] = fault
+    return found
+
+
+def shape_grpc(routes: Iterable[Route], settings: Settings) -> None:
+    """gRPC calls that fail on purpose have a status of their own."""
+    if settings.fault is None or settings.fault.abort is None or settings.fault.abort.grpc_status is None:
+        return
+    for route in routes:
+        if route.match.HasField("grpc"):
+            route.typed_per_filter_config[FAULT].CopyFrom(_fault(settings.fault, is_grpc=True))
+
+
+@lru_cache(maxsize=256)
+def _fault(fault: Fault, *, is_grpc: bool) -> PackedAny | None:
+    config = HTTPFault(headers=having(fault.headers), disable_downstream_cluster_stats=True)
+    if fault.delay is not None:
+        delay = FaultDelay(fixed_delay=seconds(fault.delay.fixed), percentage=fraction(fault.delay.percent))
+        config.delay.CopyFrom(delay)
+    abort = _abort(fault.abort, is_grpc) if fault.abort is not None else None
+    if abort is not None:
+        config.abort.CopyFrom(abort)
+    return packed(config) if config.HasField("delay") or config.HasField("abort") else None
+
+
+def _abort(abort: Abort, is_grpc: bool) -> FaultAbort | None:
+    """An HTTP request that is answered with a gRPC status gets 200, so it isn't."""
+    percentage = fraction(abort.percent)
+    if is_grpc and abort.grpc_status is not None:
+        return FaultAbort(grpc_status=abort.grpc_status, percentage=percentage)
+    return None if abort.status is None else FaultAbort(http_status=abort.status, percentage=percentage)
+
+
+def having(headers: Iterable[tuple[str, str]]) -> list[HeaderMatcher]:
+    """All of these, with these values."""
+    return [HeaderMatcher(name=name, string_match=StringMatcher(exact=value)) for name, value in headers]

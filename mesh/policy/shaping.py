@@ -1,0 +1,52 @@
+"""What the proxy does to the requests of a name on their way: injected faults.
+
+Source of the mechanisms: Envoy, extensions.filters.http.fault.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Self
+
+from pydantic import Field, model_validator
+
+from mesh.config.fields import Percent, Section, Time
+from mesh.policy.headers import Headers, HeaderTexts
+
+
+class Delay(Section):
+    fixed: Time = Field(examples=["200ms"])
+    """How long a request waits before it is sent on."""
+    percent: Percent = Field(default=100.0, examples=[10])
+    """What share of the requests waits."""
+
+
+class Abort(Section):
+    """`status`, `grpc_status` or both."""
+
+    status: Annotated[int, Field(strict=True, ge=400, le=599)] | None = Field(default=None, examples=[503])
+    """What a request is answered with, instead of being sent on."""
+    grpc_status: Annotated[int, Field(strict=True, ge=1, le=16)] | None = Field(default=None, examples=[14])
+    """What a gRPC call is answered with; it alone if there is no `status`. null: what corresponds to `status`."""
+    percent: Percent = Field(default=100.0, examples=[5])
+    """What share of the requests is answered so."""
+
+    @model_validator(mode="after")
+    def _says(self) -> Self:
+        if self.status is None and self.grpc_status is None:
+            raise ValueError("`status`, `grpc_status` or both expected")
+        return self
+
+
+class Fault(Section):
+    delay: Delay | None = Field(default=None)
+    """Requests wait. null: none."""
+    abort: Abort | None = Field(default=None)
+    """Requests fail. null: none."""
+    headers: HeaderTexts = Field(default=Headers(), examples=["{x-test: '1'}"])
+    """Only requests that have all these headers. Without: all."""
+
+    @model_validator(mode="after")
+    def _does(self) -> Self:
+        if self.delay is None and self.abort is None:
+            raise ValueError("`delay`, `abort` or both expected")
+        return self

@@ -1,0 +1,63 @@
+"""What shaping becomes for Envoy."""
+
+from __future__ import annotations
+
+from envoy.config.route.v3.route_components_pb2 import FilterConfig, Route, VirtualHost
+from envoy.extensions.filters.http.fault.v3.fault_pb2 import HTTPFault
+from google.protobuf.json_format import MessageToDict
+
+from discovery.path import Path
+from mesh.envoy.names import cluster_name
+from mesh.envoy.routes import scope
+from mesh.envoy.shaping import FAULT, filters
+from mesh.naming.tree import BoundName, Leaf
+from mesh.policy.settings import DEFAULTS, Settings
+
+USERS = Leaf(BoundName(Path.parse("/#/files/users")))
+
+
+def host(settings: Settings = DEFAULTS, *, grpc: bool = True, consumed: int = 0) -> VirtualHost:
+    message = scope("r", "users", USERS, settings, grpc=cluster_name if grpc else None, consumed=consumed)
+    (found,) = message.route_configuration.virtual_hosts
+    return found
+
+
+def settings(**written: object) -> Settings:
+    return Settings.model_validate(written)
+
+
+def fault(where: VirtualHost | Route) -> dict[str, object]:
+    config = HTTPFault()
+    assert where.typed_per_filter_config[FAULT].Unpack(config)
+    return MessageToDict(config)
+
+
+def test_a_name_without_shaping_has_its_filters_switched_off() -> None:
+    assert not host().typed_per_filter_config
+    assert all(is_off(route, each.name) for route in host().routes for each in filters())
+
+
+def is_off(route: Route, name: str) -> bool:
+    config = FilterConfig()
+    return route.typed_per_filter_config[name].Unpack(config) and config.disabled
+
+
+def test_a_delay() -> None:
+    found = fault(host(settings(fault={"delay": {"fixed": "200ms", "percent": 12.5}, "headers": {"X-Test": "1"}})))
+    assert found == {
+        "delay": {"fixedDelay": "0.200s", "percentage": {"numerator": 125_000, "denominator": "MILLION"}},
+        "headers": [{"name": "x-test", "stringMatch": {"exact": "1"}}],
+        "disableDownstreamClusterStats": True,
+    }
+
+
+def test_an_error_for_grpc_stands_at_its_route_alone() -> None:
+    both = host(settings(fault={"abort": {"status": 503, "grpc_status": 8, "percent": 1e-9}}))
+    least = {"numerator": 1, "denominator": "MILLION"}
+    assert fault(both)["abort"] == {"httpStatus": 503, "percentage": least}
+    assert fault(both.routes[0])["abort"] == {"grpcStatus": 8, "percentage": least}
+    assert [FAULT in route.typed_per_filter_config for route in both.routes] == [True, False]
+    alone = settings(fault={"abort": {"grpc_status": 8}})
+    assert FAULT not in host(alone).typed_per_filter_config
+    assert [is_off(route, FAULT) for route in host(alone).routes] == [False, True]
+    assert [is_off(route, FAULT) for route in host(alone, grpc=False).routes] == [True]
