@@ -33,6 +33,7 @@ _BROKEN = ("UC", "UR", "UPE", "LR")
 _TOO_SLOW = ("UT", "SI")
 _ENDED = (*_TOO_SLOW, "DT")
 _ABORTED, _DELAYED = ("FI",), ("DI",)
+_LIMITED = "local_rate_limited"  # its flag is set when the reply is made already
 
 
 @cache
@@ -49,6 +50,7 @@ def local_replies(name: str) -> LocalReplyConfig:
                 told=True,
             ),
             _mapper(_flags(*_ABORTED), f"fault injected by the policy of {name}: an error on purpose"),
+            _mapper(_code_details(_LIMITED), f"too many requests for {name}: the rate limit of its policy is reached"),
             _mapper(_flags(*_NO_ENDPOINT), f"no usable endpoint for {name}: none known, or all unhealthy or ejected"),
             _mapper(_flags(*_OVERFLOW), f"too many requests at once for {name}: circuit breaker limit reached"),
             _mapper(_flags(*_UNREACHABLE), f"no endpoint of {name} could be reached"),

@@ -52,7 +52,7 @@ FIRST_REQUEST = (EXT_PROC, ON_DEMAND, ROUTE_AGAIN)
 """Filters of requests that have no route yet."""
 GRPC_STATS = "grpc_stats"
 """Counts gRPC calls by their own status."""
-OPTIONAL = (shaping.FAULT, deadlines.FILTER, GRPC_STATS)
+OPTIONAL = (shaping.RATE_LIMIT, shaping.FAULT, deadlines.FILTER, GRPC_STATS)
 """Filters that do what a policy says. They are switched off in each route that does not need them and not in
 the listener: which filters a request meets is decided when it comes, before a first request has a route."""
 L5D_ERR = "l5d-err"

@@ -6,23 +6,36 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import cache, lru_cache
 
+from envoy.config.core.v3.base_pb2 import RuntimeFractionalPercent
 from envoy.config.route.v3.route_components_pb2 import HeaderMatcher, Route
+from envoy.config.route.v3.route_components_pb2 import RateLimit as EnvoyRateLimit
+from envoy.extensions.common.ratelimit.v3.ratelimit_pb2 import LocalRateLimitDescriptor, RateLimitDescriptor
 from envoy.extensions.filters.common.fault.v3.fault_pb2 import FaultDelay
 from envoy.extensions.filters.http.fault.v3.fault_pb2 import FaultAbort, HTTPFault
+from envoy.extensions.filters.http.local_ratelimit.v3.local_rate_limit_pb2 import LocalRateLimit
 from envoy.extensions.filters.network.http_connection_manager.v3.http_connection_manager_pb2 import HttpFilter
 from envoy.type.matcher.v3.string_pb2 import StringMatcher
+from envoy.type.v3.token_bucket_pb2 import TokenBucket
 from google.protobuf.any_pb2 import Any as PackedAny
+from google.protobuf.wrappers_pb2 import UInt32Value
 
 from mesh.envoy.packing import fraction, packed, seconds
+from mesh.policy.headers import Headers
 from mesh.policy.settings import Settings
-from mesh.policy.shaping import Abort, Fault
+from mesh.policy.shaping import MOST_TOKENS, Abort, Fault, RateLimit
 
 FAULT = "fault"
+RATE_LIMIT = "rate_limit"
+_STATS = "tieline"
+_LIMITED = "limited"
 
 
 @cache
 def filters() -> tuple[HttpFilter, ...]:
-    return (HttpFilter(name=FAULT, typed_config=packed(HTTPFault())),)
+    return (
+        HttpFilter(name=RATE_LIMIT, typed_config=packed(LocalRateLimit(stat_prefix=_STATS))),
+        HttpFilter(name=FAULT, typed_config=packed(HTTPFault())),
+    )
 
 
 def wanted(settings: Settings) -> dict[str, PackedAny]:
@@ -30,6 +43,8 @@ def wanted(settings: Settings) -> dict[str, PackedAny]:
     found: dict[str, PackedAny] = {}
     if settings.fault is not None and (fault := _fault(settings.fault, is_grpc=False)) is not None:
         found[FAULT] = fault
+    if settings.rate_limit is not None:
+        found[RATE_LIMIT] = _limited(settings.rate_limit)
     return found
 
 
@@ -60,6 +75,33 @@ def _abort(abort: Abort, is_grpc: bool) -> FaultAbort | None:
     if is_grpc and abort.grpc_status is not None:
         return FaultAbort(grpc_status=abort.grpc_status, percentage=percentage)
     return None if abort.status is None else FaultAbort(http_status=abort.status, percentage=percentage)
+
+
+@lru_cache(maxsize=256)
+def _limited(limit: RateLimit) -> PackedAny:
+    always = RuntimeFractionalPercent(default_value=fraction(100))
+    config = LocalRateLimit(
+        stat_prefix=_STATS, filter_enabled=always, filter_enforced=always, rate_limited_as_resource_exhausted=True
+    )
+    bucket = _bucket(limit.burst or limit.requests, limit.requests, limit.per)
+    if limit.headers:
+        action = EnvoyRateLimit.Action(header_value_match=_counts(limit.headers))
+        config.rate_limits.append(EnvoyRateLimit(actions=[action]))
+        entry = RateLimitDescriptor.Entry(key="header_match", value=_LIMITED)
+        config.descriptors.append(LocalRateLimitDescriptor(entries=[entry], token_bucket=bucket))
+        # Envoy wants a bucket for all others, too.
+        config.token_bucket.CopyFrom(_bucket(MOST_TOKENS, MOST_TOKENS, limit.per))
+    else:
+        config.token_bucket.CopyFrom(bucket)
+    return packed(config)
+
+
+def _bucket(most: int, fill: int, per: float) -> TokenBucket:
+    return TokenBucket(max_tokens=most, tokens_per_fill=UInt32Value(value=fill), fill_interval=seconds(per))
+
+
+def _counts(headers: Headers) -> EnvoyRateLimit.Action.HeaderValueMatch:
+    return EnvoyRateLimit.Action.HeaderValueMatch(descriptor_value=_LIMITED, headers=having(headers))
 
 
 def having(headers: Iterable[tuple[str, str]]) -> list[HeaderMatcher]:

@@ -9,7 +9,7 @@ from pydantic import Field
 from mesh.config.fields import Flag, Section
 from mesh.policy.balancing import Balancing, HealthCheck
 from mesh.policy.resilience import Ejection, Limits, Retries, Timeout
-from mesh.policy.shaping import Fault
+from mesh.policy.shaping import Fault, RateLimit
 
 
 class Settings(Section):
@@ -29,6 +29,8 @@ class Settings(Section):
     """The proxy asks endpoints for their health. null: their sources and their answers tell."""
     fault: Fault | None = Field(default=None)
     """Delays and errors made on purpose, to see how callers bear them. null: none."""
+    rate_limit: RateLimit | None = Field(default=None)
+    """How many requests in a time, per name and proxy. null: any number."""
 
 
 DEFAULTS: Final = Settings()

@@ -1,21 +1,25 @@
-"""What the proxy does to the requests of a name on their way: injected faults.
+"""What the proxy does to the requests of a name on their way: injected faults, rate limits.
 
-Source of the mechanisms: Envoy, extensions.filters.http.fault.
+Source of the mechanisms: Envoy, extensions.filters.http.fault and local_ratelimit.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Self
+from typing import Annotated, Final, Self
 
 from pydantic import Field, model_validator
 
 from mesh.config.fields import Percent, Section, Time
 from mesh.policy.headers import Headers, HeaderTexts
 
+DAY: Final = 86400.0
+MOST_TOKENS: Final = 10**9
+Tokens = Annotated[int, Field(strict=True, ge=1, le=MOST_TOKENS)]
+
 
 class Delay(Section):
-    fixed: Time = Field(examples=["200ms"])
-    """How long a request waits before it is sent on."""
+    fixed: Annotated[Time, Field(ge=0.001, le=DAY)] = Field(examples=["200ms"])
+    """How long a request waits before it is sent on, 1 ms to 24 h."""
     percent: Percent = Field(default=100.0, examples=[10])
     """What share of the requests waits."""
 
@@ -50,3 +54,14 @@ class Fault(Section):
         if self.delay is None and self.abort is None:
             raise ValueError("`delay`, `abort` or both expected")
         return self
+
+
+class RateLimit(Section):
+    requests: Tokens = Field(examples=[100])
+    """So many requests `per` time, evenly; beyond: 429 at once."""
+    per: Annotated[Time, Field(ge=0.05, le=DAY)] = Field(default=1.0, examples=["1s"])
+    """The time, 50 ms to 24 h."""
+    burst: Tokens | None = Field(default=None, examples=[200])
+    """So many at once, after a time with fewer. null: as many as `requests`."""
+    headers: HeaderTexts = Field(default=Headers(), examples=["{x-tenant: big}"])
+    """Only requests that have all these headers are counted and limited. Without: all."""

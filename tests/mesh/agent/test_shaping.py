@@ -33,6 +33,13 @@ POLICIES: list[dict[str, object]] = [
     {"match": "/svc/slow", "fault": {"delay": {"fixed": "700ms"}}, "timeout": {"idle": "200ms"}},
     {"match": "/svc/late", "fault": {"delay": {"fixed": "100ms"}}},
     {"match": "/svc/calls", "fault": {"abort": {"grpc_status": 8}}},
+    {"match": "/svc/tenants", "rate_limit": {"requests": 2, "per": "1h", "headers": {"x-tenant": "big"}}},
+    {"match": "/svc/fill", "rate_limit": {"requests": 1, "per": "300ms"}},
+    {"match": "/svc/extreme", "fault": {"delay": {"fixed": "1ms"}, "abort": {"status": 599, "percent": 0}}},
+    {"match": "/svc/extreme", "rate_limit": {"requests": 10**9, "per": "50ms", "burst": 10**9}},
+    {"match": "/svc/extreme2", "fault": {"delay": {"fixed": "24h", "percent": 0}, "headers": {"x" * 100: '"%\\'}}},
+    {"match": "/svc/extreme2", "rate_limit": {"requests": 1, "per": "24h", "headers": {"x": "v" * 4000}}},
+    {"match": "/svc/limited-calls", "rate_limit": {"requests": 1, "per": "1h"}},
 ]
 DTAB = "/svc => /#/files"
 
@@ -96,6 +103,12 @@ async def test_an_error_may_be_for_requests_with_certain_headers(shared: Host) -
         assert await many(shared, "one-of-many", 5, **{"x-test": "one"}) == {503: 5}
 
 
+@pytest.mark.parametrize("name", ["extreme", "extreme2"])
+async def test_envoy_takes_what_the_configuration_takes(shared: Host, name: str) -> None:
+    async with bound(shared, name):
+        assert await many(shared, name, 2) == {200: 2}
+
+
 async def test_a_fault_as_in_the_manual(shared: Host) -> None:
     async with bound(shared, "payments"):
         assert (await shared.call("payments")).status == 200
@@ -117,7 +130,10 @@ async def test_a_delay_holds_a_request_back_and_if_that_ends_it_callers_are_told
         assert it.heard == []
 
 
-async def test_a_grpc_call_gets_a_grpc_status_and_other_requests_do_not(shared: Host) -> None:
+@asynccontextmanager
+async def calls(host: Host, name: str) -> AsyncIterator[grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]]:
+    """Of a gRPC service that nobody has called yet."""
+
     async def say(request: bytes, _: grpc.aio.ServicerContext[bytes, bytes]) -> bytes:
         return b"heard " + request
 
@@ -126,18 +142,60 @@ async def test_a_grpc_call_gets_a_grpc_status_and_other_requests_do_not(shared: 
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("t.Echo", {"Say": method}),))
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
-    shared.put("calls", port)
-    await known(shared, "calls", port)
-    options = [("grpc.default_authority", "calls")]
+    host.put(name, port)
+    await known(host, name, port)
+    options = [("grpc.default_authority", name)]
     try:
-        async with grpc.aio.insecure_channel(f"127.0.0.1:{shared.agent.port}", options=options) as channel:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{host.agent.port}", options=options) as channel:
             call = channel.unary_unary("/t.Echo/Say", request_serializer=bytes, response_deserializer=bytes)
-            with pytest.raises(grpc.aio.AioRpcError) as refused:
-                await call(b"hello", timeout=10)
+            yield call
     finally:
         await server.stop(None)
-    assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+async def refusal(call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]) -> tuple[grpc.StatusCode, str]:
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await call(b"hello", timeout=10)
     said = dict(refused.value.initial_metadata() or ()) | dict(refused.value.trailing_metadata() or ())
-    assert said["l5d-err"] == "fault injected by the policy of calls: an error on purpose"
+    return refused.value.code(), str(said.get("l5d-err"))
+
+
+async def test_a_grpc_call_gets_a_grpc_status_and_other_requests_do_not(shared: Host) -> None:
+    async with calls(shared, "calls") as call:
+        said = "fault injected by the policy of calls: an error on purpose"
+        assert await refusal(call) == (grpc.StatusCode.RESOURCE_EXHAUSTED, said)
     async with bound(shared, "calls"):
         assert await many(shared, "calls", 5) == {200: 5}
+
+
+async def test_beyond_its_rate_limit_a_name_is_not_asked(shared: Host) -> None:
+    async with bound(shared, "search") as it:
+        answers = [told(await shared.call("search")) for _ in range(10)]
+        refused = 429, "too many requests for search: the rate limit of its policy is reached"
+        assert answers == [(200, "")] * 5 + [refused] * 5
+        assert len(it.heard) == 5
+
+
+async def test_a_rate_limit_may_be_for_requests_with_certain_headers(shared: Host) -> None:
+    async with bound(shared, "tenants"):
+        assert await many(shared, "tenants", 10, **{"x-tenant": "small"}) == {200: 10}
+        assert await many(shared, "tenants", 10) == {200: 10}
+        assert await many(shared, "tenants", 10, **{"x-tenant": "big"}) == {200: 2, 429: 8}
+        assert await many(shared, "tenants", 10) == {200: 10}
+
+
+async def test_tokens_come_back(shared: Host) -> None:
+    async with bound(shared, "fill"):
+
+        async def refused() -> bool:
+            return (await shared.call("fill")).status == 429
+
+        await eventually(refused, PATIENCE, "never limited")
+        await shared.until("fill", "fill")
+
+
+async def test_a_limited_grpc_call_is_told_so(shared: Host) -> None:
+    async with calls(shared, "limited-calls") as call:
+        assert await call(b"again", timeout=10) == b"heard again"
+        said = "too many requests for limited-calls: the rate limit of its policy is reached"
+        assert await refusal(call) == (grpc.StatusCode.RESOURCE_EXHAUSTED, said)

@@ -47,6 +47,7 @@ OF_POLICIES = {
     "Fault": "## fault",
     "Delay": "### fault.delay",
     "Abort": "### fault.abort",
+    "RateLimit": "## rate_limit",
 }
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from envoy.config.route.v3.route_components_pb2 import FilterConfig, Route, VirtualHost
 from envoy.extensions.filters.http.fault.v3.fault_pb2 import HTTPFault
+from envoy.extensions.filters.http.local_ratelimit.v3.local_rate_limit_pb2 import LocalRateLimit
 from google.protobuf.json_format import MessageToDict
 
 from discovery.path import Path
 from mesh.envoy.names import cluster_name
 from mesh.envoy.routes import scope
-from mesh.envoy.shaping import FAULT, filters
+from mesh.envoy.shaping import FAULT, RATE_LIMIT, filters
 from mesh.naming.tree import BoundName, Leaf
 from mesh.policy.settings import DEFAULTS, Settings
 
@@ -61,3 +62,24 @@ def test_an_error_for_grpc_stands_at_its_route_alone() -> None:
     assert FAULT not in host(alone).typed_per_filter_config
     assert [is_off(route, FAULT) for route in host(alone).routes] == [False, True]
     assert [is_off(route, FAULT) for route in host(alone, grpc=False).routes] == [True]
+
+
+def limit(**written: object) -> dict[str, object]:
+    config = LocalRateLimit()
+    assert host(settings(rate_limit=written)).typed_per_filter_config[RATE_LIMIT].Unpack(config)
+    return MessageToDict(config)
+
+
+def test_a_rate_limit() -> None:
+    assert limit(requests=100, per="2s")["tokenBucket"] == {
+        "maxTokens": 100,
+        "tokensPerFill": 100,
+        "fillInterval": "2s",
+    }
+    found = limit(requests=5, burst=9, headers={"x-tenant": "big"})
+    bucket = {"maxTokens": 9, "tokensPerFill": 5, "fillInterval": "1s"}
+    entry = {"key": "header_match", "value": "limited"}
+    assert found["descriptors"] == [{"entries": [entry], "tokenBucket": bucket}]
+    header = {"name": "x-tenant", "stringMatch": {"exact": "big"}}
+    match = {"descriptorValue": "limited", "headers": [header]}
+    assert found["rateLimits"] == [{"actions": [{"headerValueMatch": match}]}]
