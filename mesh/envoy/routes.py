@@ -94,7 +94,9 @@ def scope(
     for route in found if consumed else ():
         route.route.regex_rewrite.CopyFrom(_without_first(consumed))
     shaping.shape_grpc(found, settings)
-    return _scope(router, key, found, tables, retries.any_method(settings), _filters(settings))
+    message = _scope(router, key, found, tables, retries.any_method(settings), _filters(settings))
+    shaping.change_headers(message.route_configuration.virtual_hosts[0], settings)
+    return message
 
 
 def _filters(settings: Settings) -> dict[str, PackedAny]:

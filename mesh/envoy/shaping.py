@@ -3,11 +3,11 @@ is to do (see routes.OPTIONAL)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, MutableSequence
 from functools import cache, lru_cache
 
-from envoy.config.core.v3.base_pb2 import RuntimeFractionalPercent
-from envoy.config.route.v3.route_components_pb2 import HeaderMatcher, Route
+from envoy.config.core.v3.base_pb2 import HeaderValue, HeaderValueOption, RuntimeFractionalPercent
+from envoy.config.route.v3.route_components_pb2 import HeaderMatcher, Route, VirtualHost
 from envoy.config.route.v3.route_components_pb2 import RateLimit as EnvoyRateLimit
 from envoy.extensions.common.ratelimit.v3.ratelimit_pb2 import LocalRateLimitDescriptor, RateLimitDescriptor
 from envoy.extensions.filters.common.fault.v3.fault_pb2 import FaultDelay
@@ -22,10 +22,11 @@ from google.protobuf.wrappers_pb2 import UInt32Value
 from mesh.envoy.packing import fraction, packed, seconds
 from mesh.policy.headers import Headers
 from mesh.policy.settings import Settings
-from mesh.policy.shaping import MOST_TOKENS, Abort, Fault, RateLimit
+from mesh.policy.shaping import MOST_TOKENS, Abort, Change, Fault, RateLimit
 
 FAULT = "fault"
 RATE_LIMIT = "rate_limit"
+_LONGEST = 8000
 _STATS = "tieline"
 _LIMITED = "limited"
 
@@ -46,6 +47,11 @@ def wanted(settings: Settings) -> dict[str, PackedAny]:
     if settings.rate_limit is not None:
         found[RATE_LIMIT] = _limited(settings.rate_limit)
     return found
+
+
+def change_headers(host: VirtualHost, settings: Settings) -> None:
+    _change(host.request_headers_to_add, host.request_headers_to_remove, settings.headers.request)
+    _change(host.response_headers_to_add, host.response_headers_to_remove, settings.headers.response)
 
 
 def shape_grpc(routes: Iterable[Route], settings: Settings) -> None:
@@ -102,6 +108,25 @@ def _bucket(most: int, fill: int, per: float) -> TokenBucket:
 
 def _counts(headers: Headers) -> EnvoyRateLimit.Action.HeaderValueMatch:
     return EnvoyRateLimit.Action.HeaderValueMatch(descriptor_value=_LIMITED, headers=having(headers))
+
+
+def _change(added: MutableSequence[HeaderValueOption], removed: MutableSequence[str], change: Change) -> None:
+    """Envoy removes first. What stands there already is to be restored for the service, and a policy knows better."""
+    for each in [option for option in added if option.header.key in change.remove]:
+        added.remove(each)
+    removed.extend(change.remove)
+    added.extend(_option(*each, HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD) for each in change.set)
+    added.extend(_option(*each, HeaderValueOption.APPEND_IF_EXISTS_OR_ADD) for each in change.add)
+
+
+def _option(name: str, value: str, action: HeaderValueOption.HeaderAppendAction.ValueType) -> HeaderValueOption:
+    header = HeaderValue(key=name, value=literal(value))
+    return HeaderValueOption(header=header, append_action=action, keep_empty_value=True)
+
+
+def literal(value: str) -> str:
+    """Envoy takes `%` for the beginning of a substitution, and refuses very long values: a capture can be one."""
+    return value[:_LONGEST].replace("%", "%%")
 
 
 def having(headers: Iterable[tuple[str, str]]) -> list[HeaderMatcher]:

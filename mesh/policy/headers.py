@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Final
 
-from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, WithJsonSchema
 from pydantic_core import PydanticKnownError
 
 from mesh.config.fields import text
@@ -15,6 +15,11 @@ HEADER: Final = r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$"
 _NAME: Final = re.compile(HEADER)
 _VALUE: Final = re.compile(r"[ -~]{0,4000}")
 _LONGEST_NAME: Final = 100
+_MOST: Final = 100
+_FRAMING: Final = ("content-length", "te", "trailer", "transfer-encoding")
+_CONNECTION: Final = ("connection", "http2-settings", "keep-alive", "proxy-connection", "upgrade")
+_OURS: Final = ("l5d-", "x-tieline-")
+_ENVOYS: Final = "x-envoy-"
 
 
 class Headers(tuple[tuple[str, str], ...]):
@@ -44,6 +49,8 @@ def _headers(value: object) -> object:
         if name in found:
             raise ValueError(f"{name!r} stands there twice")
         found[name] = _value(name, said)
+    if len(found) > _MOST:
+        raise ValueError(f"at most {_MOST} headers expected, not {len(found)}")
     return Headers(found.items())
 
 
@@ -57,6 +64,19 @@ def _value(name: str, value: object) -> str:
     return value
 
 
+def refuse(name: str, *, may_be_envoys: bool = False) -> None:
+    """Raises ValueError for a header that a policy must not touch: the mesh's own, and what holds messages together."""
+    if name == "host":
+        raise ValueError("'host' can't be changed here: `rewrite: {host: …}` does that")
+    if name in (*_FRAMING, *_CONNECTION):
+        raise ValueError(f"{name!r} holds the message together and is the proxy's to write")
+    if name.startswith(_OURS):
+        raise ValueError(f"{name!r} is a header of the mesh itself")
+    if name.startswith(_ENVOYS) and not may_be_envoys:
+        raise ValueError(f"{name!r} would steer Envoy; set what it stands for by the policy's other keys")
+
+
+HeaderName = Annotated[str, AfterValidator(header_name)]
 HeaderTexts = Annotated[
     Headers,
     BeforeValidator(_headers),

@@ -9,7 +9,7 @@ from pydantic import Field
 from mesh.config.fields import Flag, Section
 from mesh.policy.balancing import Balancing, HealthCheck
 from mesh.policy.resilience import Ejection, Limits, Retries, Timeout
-from mesh.policy.shaping import Fault, RateLimit
+from mesh.policy.shaping import Fault, HeaderChanges, RateLimit
 
 
 class Settings(Section):
@@ -31,6 +31,8 @@ class Settings(Section):
     """Delays and errors made on purpose, to see how callers bear them. null: none."""
     rate_limit: RateLimit | None = Field(default=None)
     """How many requests in a time, per name and proxy. null: any number."""
+    headers: HeaderChanges = Field(default_factory=HeaderChanges)
+    """Headers to set, add and remove."""
 
 
 DEFAULTS: Final = Settings()

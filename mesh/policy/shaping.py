@@ -1,16 +1,16 @@
-"""What the proxy does to the requests of a name on their way: injected faults, rate limits.
+"""What the proxy does to the requests of a name on their way: injected faults, rate limits, headers.
 
 Source of the mechanisms: Envoy, extensions.filters.http.fault and local_ratelimit.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Self
+from typing import Annotated, ClassVar, Final, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from mesh.config.fields import Percent, Section, Time
-from mesh.policy.headers import Headers, HeaderTexts
+from mesh.policy.headers import HeaderName, Headers, HeaderTexts, refuse
 
 DAY: Final = 86400.0
 MOST_TOKENS: Final = 10**9
@@ -65,3 +65,41 @@ class RateLimit(Section):
     """So many at once, after a time with fewer. null: as many as `requests`."""
     headers: HeaderTexts = Field(default=Headers(), examples=["{x-tenant: big}"])
     """Only requests that have all these headers are counted and limited. Without: all."""
+
+
+class Change(Section):
+    """Removed first, then set, then added."""
+
+    envoys_may_go: ClassVar[bool] = False
+
+    set: HeaderTexts = Field(default=Headers(), examples=["{x-env: test}"])
+    """Headers, with their values as they are written; whatever had the name is replaced."""
+    add: HeaderTexts = Field(default=Headers(), examples=["{via: tieline}"])
+    """Headers to add to those of the same name."""
+    remove: Annotated[tuple[HeaderName, ...], Field(max_length=100)] = Field(default=(), examples=["[x-debug]"])
+    """Headers to take away."""
+
+    @field_validator("set", "add")
+    @classmethod
+    def _ours_are_not_written(cls, value: Headers) -> Headers:
+        for name, _ in value:
+            refuse(name)
+        return value
+
+    @field_validator("remove")
+    @classmethod
+    def _ours_stay(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for name in value:
+            refuse(name, may_be_envoys=cls.envoys_may_go)
+        return value
+
+
+class ResponseChange(Change):
+    envoys_may_go: ClassVar[bool] = True
+
+
+class HeaderChanges(Section):
+    request: Change = Field(default_factory=Change)
+    """Of requests, before the service gets them."""
+    response: ResponseChange = Field(default_factory=ResponseChange)
+    """Of the service's answers, before the caller gets them."""

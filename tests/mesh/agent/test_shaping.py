@@ -39,6 +39,15 @@ POLICIES: list[dict[str, object]] = [
     {"match": "/svc/extreme", "rate_limit": {"requests": 10**9, "per": "50ms", "burst": 10**9}},
     {"match": "/svc/extreme2", "fault": {"delay": {"fixed": "24h", "percent": 0}, "headers": {"x" * 100: '"%\\'}}},
     {"match": "/svc/extreme2", "rate_limit": {"requests": 1, "per": "24h", "headers": {"x": "v" * 4000}}},
+    {
+        "match": "/svc/made-up",
+        "headers": {"response": {"set": {"x-made": "here"}}},
+        "fault": {"abort": {"status": 503}},
+    },
+    {
+        "match": "/svc/extreme",
+        "headers": {"request": {"set": {f"x-{number}": "%v" * 2000 for number in range(5)} | {"x-empty": ""}}},
+    },
     {"match": "/svc/limited-calls", "rate_limit": {"requests": 1, "per": "1h"}},
 ]
 DTAB = "/svc => /#/files"
@@ -199,3 +208,32 @@ async def test_a_limited_grpc_call_is_told_so(shared: Host) -> None:
         assert await call(b"again", timeout=10) == b"heard again"
         said = "too many requests for limited-calls: the rate limit of its policy is reached"
         assert await refusal(call) == (grpc.StatusCode.RESOURCE_EXHAUSTED, said)
+
+
+async def test_headers_are_set_added_and_removed_as_in_the_manual(shared: Host) -> None:
+    async with bound(shared, "book-shop") as it:
+        it.answers = {"cache-control": "public", "x-kept": "yes"}
+        sent = {"x-tenant": "forged", "via": "1.0 caller", "x-debug": "1", "x-kept": "yes"}
+        answer = await shared.call("book-shop", **sent)
+        [heard] = it.heard
+        assert heard.headers["x-tenant"] == ["book"]
+        assert heard.headers["x-share"] == ["5 % off"]
+        assert ",".join(heard.headers["via"]) == "1.0 caller,1.1 tieline"
+        assert "x-debug" not in heard.headers
+        assert heard.headers["x-kept"] == ["yes"]
+        assert answer.headers["cache-control"] == "no-store"
+        assert "server" not in answer.headers
+        assert answer.headers["x-kept"] == "yes"
+
+
+async def test_headers_of_answers_are_set_on_the_proxys_own_too(shared: Host) -> None:
+    async with bound(shared, "made-up"):
+        answer = await shared.call("made-up")
+        assert (answer.status, answer.headers["x-made"]) == (503, "here")
+        assert answer.err.startswith("fault injected")
+
+
+async def test_explain_does_not_show_the_values_of_headers(shared: Host) -> None:
+    answer = json.dumps(await shared.json("/explain?name=book-shop"))
+    assert '{"x-share": "***", "x-tenant": "***"}' in answer
+    assert "5 % off" not in answer

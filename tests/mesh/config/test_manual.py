@@ -48,6 +48,9 @@ OF_POLICIES = {
     "Delay": "### fault.delay",
     "Abort": "### fault.abort",
     "RateLimit": "## rate_limit",
+    "HeaderChanges": "## headers",
+    "Change": "### headers.request",
+    "ResponseChange": "### headers.request",
 }
 
 

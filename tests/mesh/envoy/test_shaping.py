@@ -83,3 +83,17 @@ def test_a_rate_limit() -> None:
     header = {"name": "x-tenant", "stringMatch": {"exact": "big"}}
     match = {"descriptorValue": "limited", "headers": [header]}
     assert found["rateLimits"] == [{"actions": [{"headerValueMatch": match}]}]
+
+
+def test_headers_are_literal() -> None:
+    found = host(settings(headers={"request": {"set": {"X-A": "5 %"}, "add": {"x-b": ""}, "remove": ["X-C"]}}))
+    assert [MessageToDict(each) for each in found.request_headers_to_add] == [
+        {
+            "header": {"key": "x-a", "value": "5 %%"},
+            "appendAction": "OVERWRITE_IF_EXISTS_OR_ADD",
+            "keepEmptyValue": True,
+        },
+        {"header": {"key": "x-b"}, "keepEmptyValue": True},
+    ]
+    assert found.request_headers_to_remove[-1] == "x-c"
+    assert not found.response_headers_to_add
