@@ -38,6 +38,7 @@ COVERED_ELSEWHERE = {
         *(f"mesh/envoy/{name}.py" for name in ("balancing", "breakers", "retries")),
         *(f"mesh/policy/{name}.py" for name in ("balancing", "resilience", "settings", "shown")),
     ],
+    "tests/mesh/agent/test_shaping.py": [f"mesh/policy/{name}.py" for name in ("headers", "rewriting", "shaping")],
     "tests/mesh/agent/test_snapshot.py": ["mesh/agent/snapshot_file.py"],
     "tests/mesh/agent/test_supervisor.py": [
         *(f"mesh/agent/{name}.py" for name in ("adoption", "brain", "brain_process", "child", "plan")),

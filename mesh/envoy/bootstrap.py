@@ -11,6 +11,7 @@ _TYPE = "type.googleapis.com/"
 _HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 # More than half of a cluster's stats concern what our clusters never do (subsets, zones, HTTP/3, redirects, ejection by
 # success rate) or repeat what xDS status says.
+_REGEX_SIZE = "re2.max_program_size.error_level"
 _UNUSED_STATS = (
     r"cluster\..*\.("
     r"version_text|version|warming_state|assignment_.*|init_fetch_timeout|update_.*|default\.total_match_count"
@@ -41,6 +42,8 @@ def bootstrap(
         "dynamic_resources": {"ads_config": _ads_config(), "cds_config": _ADS, "lds_config": _ADS},
         "static_resources": {"clusters": [_xds_cluster(ads_socket)]},
         "overload_manager": _overload_manager(max_connections, max_heap_bytes),
+        # Else Envoy refuses regular expressions of 100 characters. RE2 takes linear time for any.
+        "layered_runtime": {"layers": [{"name": "tieline", "static_layer": {_REGEX_SIZE: 1_000_000}}]},
         # The periodic flush stops the main thread, and with it every update, for up to half a second.
         "stats_flush_on_admin": True,
         "deferred_stat_options": {"enable_deferred_creation_stats": True},

@@ -33,8 +33,7 @@ class Delegated:
     def restore(self, host: VirtualHost) -> None:
         for name, value in self.headers:
             if name == AUTHORITY:
-                for route in host.routes:
-                    route.route.host_rewrite_literal = value
+                _restore_host(host, value)
             else:
                 header = HeaderValue(key=name, value=value.replace("%", "%%"))
                 host.request_headers_to_add.add(
@@ -42,6 +41,15 @@ class Delegated:
                 )
         kept = {name for name, _ in self.headers}
         host.request_headers_to_remove.extend(name for name in (USER, CONTEXT, SIGNATURE) if name not in kept)
+
+
+def _restore_host(host: VirtualHost, value: str) -> None:
+    """Where a policy doesn't say another one. An answer made here needs none."""
+    for route in host.routes:
+        if route.HasField("route") and not route.route.host_rewrite_literal:
+            route.route.host_rewrite_literal = value
+        elif route.HasField("redirect") and not route.redirect.host_redirect:
+            route.redirect.host_redirect = value
 
 
 def strip(host: VirtualHost) -> None:

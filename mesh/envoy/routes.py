@@ -29,13 +29,12 @@ from envoy.config.route.v3.route_components_pb2 import (
 )
 from envoy.config.route.v3.route_pb2 import RouteConfiguration
 from envoy.config.route.v3.scoped_route_pb2 import ScopedRouteConfiguration
-from envoy.type.matcher.v3.regex_pb2 import RegexMatchAndSubstitute, RegexMatcher
 from envoy.type.matcher.v3.string_pb2 import StringMatcher
 from google.protobuf.any_pb2 import Any as PackedAny
 from google.protobuf.wrappers_pb2 import UInt32Value
 
 from discovery.path import Path
-from mesh.envoy import deadlines, delegation, retries, shaping
+from mesh.envoy import deadlines, delegation, retries, rewriting, shaping
 from mesh.envoy.balancing import hash_policies
 from mesh.envoy.clusters import EMPTY_CLUSTER_NAME
 from mesh.envoy.delegation import Delegated
@@ -91,8 +90,7 @@ def scope(
         action.retry_policy.CopyFrom(again)
         found.append(Route(match=RouteMatch(prefix="/", headers=[*others, methods]), route=action))
     found.append(Route(match=RouteMatch(prefix="/", headers=others), route=_action(settings, shares)))
-    for route in found if consumed else ():
-        route.route.regex_rewrite.CopyFrom(_without_first(consumed))
+    found = rewriting.rewritten(found, settings, consumed)
     shaping.shape_grpc(found, settings)
     message = _scope(router, key, found, tables, retries.any_method(settings), _filters(settings))
     shaping.change_headers(message.route_configuration.virtual_hosts[0], settings)
@@ -103,12 +101,6 @@ def _filters(settings: Settings) -> dict[str, PackedAny]:
     """The OPTIONAL ones that are wanted, with what is to be done."""
     deadline = {deadlines.FILTER: deadlines.on(settings.timeout)} if settings.timeout.deadline else {}
     return deadline | shaping.wanted(settings)
-
-
-@cache
-def _without_first(segments: int) -> RegexMatchAndSubstitute:
-    """Of the path; Envoy keeps the query."""
-    return RegexMatchAndSubstitute(pattern=RegexMatcher(regex=rf"^(/[^/]+){{{segments}}}/?"), substitution="/")
 
 
 @cache

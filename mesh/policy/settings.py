@@ -9,6 +9,7 @@ from pydantic import Field
 from mesh.config.fields import Flag, Section
 from mesh.policy.balancing import Balancing, HealthCheck
 from mesh.policy.resilience import Ejection, Limits, Retries, Timeout
+from mesh.policy.rewriting import Redirect, Rewrite
 from mesh.policy.shaping import Fault, HeaderChanges, RateLimit
 
 
@@ -33,6 +34,10 @@ class Settings(Section):
     """How many requests in a time, per name and proxy. null: any number."""
     headers: HeaderChanges = Field(default_factory=HeaderChanges)
     """Headers to set, add and remove."""
+    rewrite: Rewrite | None = Field(default=None)
+    """Another path, another Host for the service. null: what the caller says."""
+    redirect: Redirect | None = Field(default=None)
+    """Callers are sent elsewhere. null: they are not."""
 
 
 DEFAULTS: Final = Settings()

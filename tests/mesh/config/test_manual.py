@@ -51,6 +51,8 @@ OF_POLICIES = {
     "HeaderChanges": "## headers",
     "Change": "### headers.request",
     "ResponseChange": "### headers.request",
+    "Rewrite": "## rewrite",
+    "Redirect": "## redirect",
 }
 
 
