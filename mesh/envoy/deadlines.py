@@ -14,6 +14,7 @@ from envoy.config.core.v3.base_pb2 import DataSource
 from envoy.extensions.filters.http.lua.v3.lua_pb2 import Lua, LuaPerRoute
 from envoy.extensions.filters.network.http_connection_manager.v3.http_connection_manager_pb2 import HttpFilter
 from google.protobuf.any_pb2 import Any as PackedAny
+from google.protobuf.wrappers_pb2 import BoolValue
 
 from mesh.envoy.packing import packed
 from mesh.policy.resilience import Timeout
@@ -50,7 +51,11 @@ end
 
 @cache
 def deadline_filter() -> HttpFilter:
-    config = Lua(source_codes={_SCRIPT: DataSource(inline_string=_SOURCE)})
+    config = Lua(
+        source_codes={_SCRIPT: DataSource(inline_string=_SOURCE)},
+        # What identified the request may be gone by now (mesh.envoy.keys), and no route would be found again.
+        clear_route_cache=BoolValue(value=False),
+    )
     return HttpFilter(name=FILTER, typed_config=packed(config))
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from mesh.envoy.deadlines import HEADER, PASSED
 from scripts.running import free_port
-from tests.host import Host, running
+from tests.host import Host, host, running
 from tests.mesh.agent.test_overrides import echo
 from tests.upstream import upstream
 
@@ -51,6 +51,16 @@ async def test_the_earlier_of_deadline_and_timeout_goes_on(shared: Host) -> None
         # No policy: it is a header like others.
         await shared.call("plain", **{HEADER: "x"})
         assert got[-1][HEADER] == "x"
+
+
+async def test_a_request_that_its_path_identifies_has_a_deadline_too() -> None:
+    """What identifies it is gone from the request by then, and its route must not be looked for again."""
+    routers = [{"name": "path", "port": (port := free_port()), "identifier": {"kind": "path", "consume": True}}]
+    async with echo("ok") as (upstream_port, got), host(policies=POLICIES, routers=routers) as started:
+        started.put("carried", upstream_port)
+        for _ in range(2):
+            assert (await started.call("nobody", "/carried/x", port=port)).body == "ok"
+            assert HEADER in got[-1]
 
 
 async def test_a_request_ends_at_its_deadline(shared: Host) -> None:
