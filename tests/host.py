@@ -48,7 +48,7 @@ class Host:
         url = self.agent.url if port is None else f"http://127.0.0.1:{port}"
         async with (
             aiohttp.ClientSession() as session,
-            session.request(method, url + path, headers={"host": name, **headers}) as response,
+            session.request(method, url + path, headers={"host": name, **headers}, allow_redirects=False) as response,
         ):
             said = {key.lower(): value for key, value in response.headers.items()}
             return Answer(response.status, said, await response.text())
