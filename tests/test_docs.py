@@ -14,7 +14,7 @@ import pytest
 from discovery import registry
 from discovery.path import Path as MeshPath
 from mesh.admin import server
-from mesh.agent import delegating, facts, refusal, resolver
+from mesh.agent import delegating, facts, proxy_metrics, proxy_rows, refusal, resolver
 from mesh.cli import offline
 from mesh.config.load import examine
 from mesh.envoy import replies
@@ -211,8 +211,8 @@ def test_every_log_line_in_the_manual_is_in_the_code() -> None:
 
 
 def test_every_metric_and_page_of_the_admin_api_is_in_the_manual_and_the_reverse() -> None:
-    text = Path(str(facts.__file__)).read_text()
-    counters = set(re.findall(r'counter\(\s*"(tieline_\w+)"', text))
+    text = "".join(Path(str(each.__file__)).read_text() for each in (facts, proxy_metrics, proxy_rows))
+    counters = set(re.findall(r'(?:counter\(|COUNTER,)\s*"(tieline_\w+)"', text))
     metrics = {f"{name}_total" if name in counters else name for name in re.findall(r'"(tieline_\w+)"', text)}
     rows = manual.tables(DOCS / "how-it-works.md", "| metric | is |")
     assert {manual.code(row[0]).partition("{")[0] for row in rows} == metrics

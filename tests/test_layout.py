@@ -39,6 +39,11 @@ COVERED_ELSEWHERE = {
         *(f"mesh/policy/{name}.py" for name in ("balancing", "resilience", "settings", "shown")),
     ],
     "tests/mesh/agent/test_shaping.py": [f"mesh/policy/{name}.py" for name in ("headers", "rewriting", "shaping")],
+    "tests/mesh/agent/test_proxy_metrics.py": [
+        "mesh/agent/counted.py",
+        "mesh/agent/proxy_rows.py",
+        "mesh/envoy/labels.py",
+    ],
     "tests/mesh/agent/test_snapshot.py": ["mesh/agent/snapshot_file.py"],
     "tests/mesh/agent/test_supervisor.py": [
         *(f"mesh/agent/{name}.py" for name in ("adoption", "brain", "brain_process", "child", "plan")),

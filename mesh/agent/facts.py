@@ -16,10 +16,12 @@ from discovery.address import Bound, Known
 from discovery.observatory import SourceEntry
 from discovery.path import Path
 from mesh.admin.metrics import Sample, counter, exposition, gauge, histogram
-from mesh.agent import envoy_admin, sources
+from mesh.agent import envoy_admin, proxy_metrics, sources
+from mesh.agent.counted import OTHER
 from mesh.agent.names import Name
+from mesh.agent.proxy_metrics import Subjects
 from mesh.agent.sources import Survey
-from mesh.envoy.names import scope_resource
+from mesh.envoy.names import scope_resource, stat_name
 from mesh.naming.bind import Broken, Waiting
 from mesh.naming.dtab import Dtab
 from mesh.naming.show import show_tree
@@ -31,7 +33,6 @@ if TYPE_CHECKING:
     from mesh.agent.wiring import Brain
 
 TYPES = {CLUSTER: "CDS", ENDPOINTS: "EDS", LISTENER: "LDS", SCOPE: "SRDS"}
-ENVOY_METRICS = "/stats/prometheus?usedonly"
 
 
 class BrainFacts:
@@ -129,11 +130,16 @@ class BrainFacts:
         return answer
 
     async def metrics(self) -> str:
-        ours = exposition(self._families())
-        try:
-            return ours + (await envoy_admin.get(self._brain.envoy_admin, ENVOY_METRICS)).decode()
-        except (OSError, TimeoutError, ValueError, EOFError):
-            return ours
+        return exposition([*await proxy_metrics.families(self._brain.envoy_admin, self._subjects), *self._families()])
+
+    def _subjects(self) -> Subjects:
+        brain = self._brain
+        names = {(each.router, brain.counted.prefix(each.router, each.path)): each.path for each in brain.binder.names}
+        return Subjects(
+            routers=frozenset(brain.routers),
+            names={key: OTHER if key[1] == OTHER else path.show() for key, path in names.items()},
+            bound={stat_name(cluster): id.show() for cluster, id in brain.publisher.clusters()},
+        )
 
     def _families(self) -> Iterable[Metric]:
         brain = self._brain
@@ -160,6 +166,7 @@ class BrainFacts:
         yield counter("tieline_binds", "Evaluations of the delegation table.", [({}, brain.binder.binds)])
         yield counter("tieline_resolved", "Requests to names not bound yet, by answer.", resolved)
         yield counter("tieline_nacks", "Resources that Envoy refused.", [({}, brain.nacks.count)])
+        yield gauge("tieline_proxy_streams", "Proxies connected to the brain.", [({}, len(brain.ads.status()))])
         yield from self._of_sources(surveys)
         yield from self._of_changes()
 

@@ -8,7 +8,7 @@ cluster and its endpoints are put before the scope that leads to them, and a clu
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -16,6 +16,7 @@ from google.protobuf.message import Message
 
 from discovery.address import Bound, Endpoint, Known, Protocol, State
 from discovery.path import Path
+from mesh.agent.counted import Counted
 from mesh.agent.failover import standing_by, won
 from mesh.agent.names import Key, Name
 from mesh.agent.overlap import Part, counted, leaves, parts
@@ -23,6 +24,7 @@ from mesh.agent.refusal import Refusal
 from mesh.agent.targets import Failover, Target, Targets
 from mesh.envoy import clusters, endpoints, names, routes
 from mesh.envoy.composite import composite
+from mesh.envoy.labels import label
 from mesh.naming.tree import BoundTree
 from mesh.policy.effective import Policies
 from mesh.policy.subset import in_subset
@@ -51,12 +53,14 @@ class Publisher:
         policies: Policies | None = None,
         zone: str = "",
         accepting: frozenset[str] = frozenset(),
+        counted: Counted | None = None,
     ) -> None:
         """`accepting`: the routers whose requests may bring a table."""
         self._ads = ads
         self.policies = policies or Policies()
         self._zone = zone
         self._accepting = accepting
+        self._counted = counted or Counted(0)
         self._state = state
         self._clock = clock
         self._linger_seconds = linger_seconds
@@ -94,6 +98,7 @@ class Publisher:
             name.consumed,
             self._tables(name),
         )
+        label(scope, name.router, name.path, self._counted.prefix(name.router, name.path))
         self._replace(name, targets.needed, self._scope(name, scope))
 
     def _remember(self, name: Name, split: _Split | None, ids: frozenset[Path]) -> None:
@@ -197,6 +202,10 @@ class Publisher:
         found = parts(tree, self._known)
         if {id: found[id] for id in leaves(counted(tree, found, self._known))} != split.served:
             self.publish(split.name, split.tree)
+
+    def clusters(self) -> Iterator[tuple[str, Path]]:
+        """Each cluster that Envoy has, and the bound name behind it."""
+        return ((cluster, each.part.id) for cluster, each in self._parts.items() if isinstance(each, Target))
 
     def sweep(self) -> float | None:
         """Removes clusters unused for the linger time; the seconds until there is something to remove again."""

@@ -11,6 +11,7 @@ from discovery.observatory import Observatory, SourceEntry
 from discovery.path import Path
 from mesh.agent.binder import Binder, Limits
 from mesh.agent.delegating import Tables, is_for_a_table
+from mesh.agent.counted import Counted
 from mesh.agent.explainer import Explainer
 from mesh.agent.idle import Idle
 from mesh.agent.nacks import Nacks
@@ -58,6 +59,7 @@ class Brain:
         }
         self.observatory = Observatory(entries, self._on_state, restored=observations, linger=config.names.linger)
         self.policies = Policies([each.entry for each in config.policies])
+        self.counted = Counted(config.metrics.names)
         self.publisher = Publisher(
             self.ads,
             self.observatory.state,
@@ -66,6 +68,7 @@ class Brain:
             self.policies,
             config.zone,
             accepting=frozenset(name for name, router in self.routers.items() if router.tables.accepted),
+            self.counted,
         )
         self.propagation = Propagation(self.ads, [each.root for each in entries], self._root, time.monotonic)
         self.binder = self._binder()

@@ -22,8 +22,12 @@ _UNUSED_STATS = (
     r"|outlier_detection\..*(success_rate|failure_percentage|degradation|consecutive_5xx)|upstream_rq_per_cx"
     r"|upstream_cx_(length_ms|connect_ms)|upstream_rq_per_try_idle_timeout|upstream_rq_retry_backoff_.*"
     r"|upstream_cx_destroy_(local|remote).*|max_host_weight|membership_(degraded|excluded)|bind_errors"
+    r"|(external|internal|canary)\..*|upstream_rq_(completed|[0-9]{3})"
     r")"
+    # Of names, classes are enough: a counter for each status would multiply them.
+    r"|vhost\..*\.upstream_rq_(completed|[0-9]{3})"
 )
+_MILLISECONDS = [1, 2, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000, 30_000]
 _ADS = {"ads": {}, "resource_api_version": "V3"}
 
 
@@ -47,7 +51,10 @@ def bootstrap(
         # The periodic flush stops the main thread, and with it every update, for up to half a second.
         "stats_flush_on_admin": True,
         "deferred_stat_options": {"enable_deferred_creation_stats": True},
-        "stats_config": {"stats_matcher": {"exclusion_list": {"patterns": [{"safe_regex": {"regex": _UNUSED_STATS}}]}}},
+        "stats_config": {
+            "stats_matcher": {"exclusion_list": {"patterns": [{"safe_regex": {"regex": _UNUSED_STATS}}]}},
+            "histogram_bucket_settings": [{"match": {"suffix": "rq_time"}, "buckets": _MILLISECONDS}],
+        },
     }
 
 

@@ -219,5 +219,5 @@ def _grpc_stats() -> HttpFilter:
 
 
 def _router_filter() -> HttpFilter:
-    config = RouterFilter(suppress_envoy_headers=True, dynamic_stats=BoolValue(value=False))
+    config = RouterFilter(suppress_envoy_headers=True)
     return HttpFilter(name="envoy.filters.http.router", typed_config=packed(config))

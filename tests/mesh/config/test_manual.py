@@ -28,6 +28,7 @@ SECTIONS = {
     "Naming": "`naming`",
     "Names": "`names`",
     "Envoy": "`envoy`",
+    "Metrics": "`metrics`",
     "Log": "`log`",
 }
 TRAFFIC = (ROOT / "docs" / "traffic.md").read_text()
