@@ -138,7 +138,7 @@ class BrainFacts:
         return Subjects(
             routers=frozenset(brain.routers),
             names={key: OTHER if key[1] == OTHER else path.show() for key, path in names.items()},
-            bound={stat_name(cluster): id.show() for cluster, id in brain.publisher.clusters()},
+            bound={stat_name(cluster): shown for cluster, shown in brain.publisher.clusters()},
         )
 
     def _families(self) -> Iterable[Metric]:

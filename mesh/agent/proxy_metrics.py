@@ -79,7 +79,8 @@ class Translation:
         subject = None if row is None else self._subjects.of(row, labels)
         if row is None or subject is None:
             return
-        if row.subject in self._seen:
+        # What only leads to other clusters (failover) has no endpoints, limits or connections of its own.
+        if row.subject == NAME or row.ours == "tieline_bound_endpoints":
             self._seen[row.subject].add(subject)
         if part:
             self._time(row, subject, part[2], labels.get("le", ""), value)

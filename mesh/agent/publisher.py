@@ -203,9 +203,13 @@ class Publisher:
         if {id: found[id] for id in leaves(counted(tree, found, self._known))} != split.served:
             self.publish(split.name, split.tree)
 
-    def clusters(self) -> Iterator[tuple[str, Path]]:
-        """Each cluster that Envoy has, and the bound name behind it."""
-        return ((cluster, each.part.id) for cluster, each in self._parts.items() if isinstance(each, Target))
+    def clusters(self) -> Iterator[tuple[str, str]]:
+        """Each cluster that Envoy has, and what is behind it, as a table has it."""
+        for cluster, each in self._parts.items():
+            led = [cluster] if isinstance(each, Target) else each.members
+            targets = [self._parts[one] for one in led]
+            ids = dict.fromkeys(one.part.id.show() for one in targets if isinstance(one, Target))
+            yield cluster, " | ".join(ids)
 
     def sweep(self) -> float | None:
         """Removes clusters unused for the linger time; the seconds until there is something to remove again."""

@@ -10,8 +10,8 @@ from discovery.address import Known, State
 from discovery.observatory import Observatory, SourceEntry
 from discovery.path import Path
 from mesh.agent.binder import Binder, Limits
-from mesh.agent.delegating import Tables, is_for_a_table
 from mesh.agent.counted import Counted
+from mesh.agent.delegating import Tables, is_for_a_table
 from mesh.agent.explainer import Explainer
 from mesh.agent.idle import Idle
 from mesh.agent.nacks import Nacks
@@ -68,7 +68,7 @@ class Brain:
             self.policies,
             config.zone,
             accepting=frozenset(name for name, router in self.routers.items() if router.tables.accepted),
-            self.counted,
+            counted=self.counted,
         )
         self.propagation = Propagation(self.ads, [each.root for each in entries], self._root, time.monotonic)
         self.binder = self._binder()

@@ -184,6 +184,22 @@ async def test_a_name_in_use_no_more_is_no_series_and_comes_back_with_its_count(
     assert seen.of("tieline_requests_total", router="http", name="/svc/users", **{"class": "2xx"}) == 2
 
 
+async def test_with_failover_the_whole_is_counted_and_attempts_of_each(alone: Host) -> None:
+    policies = [{"match": "/svc/users", "failover": True}]
+    async with upstream("b") as b, host("/svc/users => /#/files/a | /#/files/b", policies=policies) as over:
+        over.put("a", free_port())
+        over.put("b", b.port)
+        assert (await over.call("users")).status == 200
+        seen = await page(over)
+        await over.no_nacks()
+    whole = "/#/files/a | /#/files/b"
+    assert seen.of("tieline_bound_requests_total", bound=whole, **{"class": "2xx"}) == 1
+    assert (seen.of("tieline_bound_retries_total", bound=whole) or 0) >= 1
+    assert seen.of("tieline_bound_attempts_total", bound="/#/files/b") == 1
+    assert seen.of("tieline_bound_endpoints", bound="/#/files/b") == 1
+    assert seen.of("tieline_bound_endpoints", bound=whole) is None
+
+
 async def test_no_endpoint_at_all_is_an_answer_of_the_name(alone: Host) -> None:
     alone.put("dead", free_port())
     assert (await alone.call("dead")).status == 503
