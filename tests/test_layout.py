@@ -39,6 +39,13 @@ COVERED_ELSEWHERE = {
         *(f"mesh/policy/{name}.py" for name in ("balancing", "resilience", "settings", "shown")),
     ],
     "tests/mesh/agent/test_shaping.py": [f"mesh/policy/{name}.py" for name in ("headers", "rewriting", "shaping")],
+    "tests/mesh/agent/test_access_log.py": [
+        "mesh/agent/seeing.py",
+        "mesh/agent/table_version.py",
+        "mesh/config/seeing.py",
+        "mesh/envoy/access_log.py",
+        "mesh/envoy/sight.py",
+    ],
     "tests/mesh/agent/test_proxy_metrics.py": [
         "mesh/agent/counted.py",
         "mesh/agent/proxy_rows.py",

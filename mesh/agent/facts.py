@@ -107,6 +107,7 @@ class BrainFacts:
             "version": importlib.metadata.version("tieline"),
             "uptime_seconds": round(time.time() - self._started, 1),
             "ready": self.ready(),
+            "table": self._brain.table_version,
             "brain": {"pid": os.getpid(), "rss_bytes": _rss_bytes()},
             "envoy": await self._envoy(),
             "names": {

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 
+from envoy.config.route.v3.scoped_route_pb2 import ScopedRouteConfiguration
 from google.protobuf.message import Message
 
 from discovery.address import Bound, Endpoint, Known, Protocol, State
@@ -54,13 +55,15 @@ class Publisher:
         zone: str = "",
         accepting: frozenset[str] = frozenset(),
         counted: Counted | None = None,
+        table: str = "",
     ) -> None:
-        """`accepting`: the routers whose requests may bring a table."""
+        """`accepting`: the routers whose requests may bring a table. `table`: its version, if it is to be told."""
         self._ads = ads
         self.policies = policies or Policies()
         self._zone = zone
         self._accepting = accepting
         self._counted = counted or Counted(0)
+        self._table = table
         self._state = state
         self._clock = clock
         self._linger_seconds = linger_seconds
@@ -98,7 +101,6 @@ class Publisher:
             name.consumed,
             self._tables(name),
         )
-        label(scope, name.router, name.path, self._counted.prefix(name.router, name.path))
         self._replace(name, targets.needed, self._scope(name, scope))
 
     def _remember(self, name: Name, split: _Split | None, ids: frozenset[Path]) -> None:
@@ -120,8 +122,8 @@ class Publisher:
     def _tables(self, name: Name) -> routes.Tables:
         return name.delegated or name.router in self._accepting
 
-    @staticmethod
-    def _scope(name: Name, message: Message) -> Resource:
+    def _scope(self, name: Name, message: ScopedRouteConfiguration) -> Resource:
+        label(message, name.router, name.path, self._counted.prefix(name.router, name.path), self._table)
         return resource(names.scope_resource(name.router, name.key), message)
 
     def withdraw(self, name: Name) -> None:

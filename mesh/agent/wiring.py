@@ -9,6 +9,7 @@ from datetime import timedelta
 from discovery.address import Known, State
 from discovery.observatory import Observatory, SourceEntry
 from discovery.path import Path
+from mesh.agent import seeing
 from mesh.agent.binder import Binder, Limits
 from mesh.agent.counted import Counted
 from mesh.agent.delegating import Tables, is_for_a_table
@@ -22,6 +23,7 @@ from mesh.agent.refusal import unidentified
 from mesh.agent.resolver import Resolver
 from mesh.agent.routers import Identified, Router
 from mesh.agent.snapshot import Snapshot
+from mesh.agent.table_version import table_version
 from mesh.config.model import Config
 from mesh.config.routers import Router as RouterSection
 from mesh.envoy.clusters import EMPTY_CLUSTER_NAME, empty_cluster
@@ -60,6 +62,7 @@ class Brain:
         self.observatory = Observatory(entries, self._on_state, restored=observations, linger=config.names.linger)
         self.policies = Policies([each.entry for each in config.policies])
         self.counted = Counted(config.metrics.names)
+        self.table_version = table_version(config.dtab, config.policies)
         self.publisher = Publisher(
             self.ads,
             self.observatory.state,
@@ -69,6 +72,7 @@ class Brain:
             config.zone,
             accepting=frozenset(name for name, router in self.routers.items() if router.tables.accepted),
             counted=self.counted,
+            table=self.table_version if config.access_log.path else "",
         )
         self.propagation = Propagation(self.ads, [each.root for each in entries], self._root, time.monotonic)
         self.binder = self._binder()
@@ -152,8 +156,8 @@ class Brain:
     def publish_listeners(self) -> None:
         put = [(CLUSTER, resource(EMPTY_CLUSTER_NAME, empty_cluster()))]
         for each in self.config.routers:
-            form = self.routers[each.name].form
-            message = listener(Listener(each.name, each.address, each.port, self._resolver_timeout, form))
+            form, sight = self.routers[each.name].form, seeing.sight(self.config)
+            message = listener(Listener(each.name, each.address, each.port, self._resolver_timeout, form, sight))
             put.append((LISTENER, resource(each.name, message)))
             # Its acknowledgement says that this router's scopes have come, also where no name is in use yet.
             nobody = unidentified("the Host header is no host name")

@@ -11,8 +11,9 @@ from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, Se
 
 from discovery.settings import Duration, SourceConfig
 from mesh.config import places
-from mesh.config.fields import Address, AnyPort, Count, Flag, Place, Section, Time, Whole, text
+from mesh.config.fields import Address, AnyPort, Count, Flag, Place, Section, Time, text
 from mesh.config.routers import Router
+from mesh.config.seeing import AccessLog, Metrics
 from mesh.naming.dtab import Dtab, parse_dtab
 from mesh.policy.entry import PolicyEntry
 
@@ -96,11 +97,6 @@ class Envoy(Section):
         return self.concurrency or min(len(os.sched_getaffinity(0)), MOST_WORKERS)
 
 
-class Metrics(Section):
-    names: Whole = Field(default=2000, examples=[2000])
-    """So many names, the first that are called, have metrics of their own; all others count together as `other`."""
-
-
 class Log(Section):
     level: Literal["debug", "info", "warning", "error"] = Field(default="info", examples=["info"])
     """What the agent logs: this level and above."""
@@ -139,6 +135,8 @@ class Config(Section):
     """The proxy."""
     metrics: Metrics = Field(default_factory=Metrics)
     """What is counted: see [metrics](how-it-works.md#metrics)."""
+    access_log: AccessLog = Field(default_factory=AccessLog)
+    """What is written of each request: see [traffic](traffic.md#access_log)."""
     log: Log = Field(default_factory=Log)
     """What the agent writes to its standard error."""
 

@@ -11,10 +11,17 @@ from envoy.config.route.v3.scoped_route_pb2 import ScopedRouteConfiguration
 from discovery.path import Path
 from mesh.envoy.names import stat_name
 
+_NAMESPACE, _KEY = "tieline", "table"
+TABLE = f"%METADATA(ROUTE:{_NAMESPACE}:{_KEY})%"
+"""The version of the table, in Envoy's format."""
 
-def label(scope: ScopedRouteConfiguration, router: str, path: Path, counted_as: str) -> None:
+
+def label(scope: ScopedRouteConfiguration, router: str, path: Path, counted_as: str, table: str = "") -> None:
+    """`table`: its version, if it is to be told."""
     (host,) = scope.route_configuration.virtual_hosts
     host.name = stat_name(router)
     for route in host.routes:
         route.name = path.show()
         route.stat_prefix = counted_as
+        if table:
+            route.metadata.filter_metadata[_NAMESPACE].update({_KEY: table})

@@ -53,6 +53,7 @@ from mesh.envoy.names import scope_collection, stat_name
 from mesh.envoy.packing import duration, packed
 from mesh.envoy.replies import local_replies
 from mesh.envoy.routes import EXT_PROC, GRPC_STATS, ON_DEMAND, ROUTE_AGAIN
+from mesh.envoy.sight import NOTHING, Sight, see
 from mesh.naming.local import CONTEXT, SIGNATURE, USER
 
 XDS_CLUSTER = "xds"
@@ -77,17 +78,17 @@ class Router:
     """The brain waits for sources that have not answered, and it must be the one to say so."""
     form: KeyForm = HOST_FORM
     """What identifies a request."""
+    sight: Sight = NOTHING
 
 
 def listener(router: Router) -> Listener:
-    manager = Filter(
-        name="envoy.filters.network.http_connection_manager", typed_config=packed(_connection_manager(router))
-    )
+    manager = see(_connection_manager(router), router.name, router.sight)
+    chain = [Filter(name="envoy.filters.network.http_connection_manager", typed_config=packed(manager))]
     return Listener(
         name=router.name,
         stat_prefix=stat_name(router.name),
         address=Address(socket_address=SocketAddress(address=router.address, port_value=router.port)),
-        filter_chains=[FilterChain(filters=[manager])],
+        filter_chains=[FilterChain(filters=chain)],
         per_connection_buffer_limit_bytes=UInt32Value(value=BUFFER_BYTES),
     )
 

@@ -54,6 +54,7 @@ OF_POLICIES = {
     "ResponseChange": "### headers.request",
     "Rewrite": "## rewrite",
     "Redirect": "## redirect",
+    "AccessLog": "## access_log",
 }
 
 

@@ -1,0 +1,26 @@
+"""From the configuration to what Envoy lets be seen."""
+
+from __future__ import annotations
+
+import os
+
+from mesh.config.model import Config
+from mesh.envoy.access_log import Log
+from mesh.envoy.sight import Sight
+
+
+def sight(config: Config) -> Sight:
+    log = config.access_log
+    return Sight(log=Log(str(log.path), log.only == "errors", log.query) if log.path else None)
+
+
+def access_log_problem(config: Config) -> str | None:
+    """Envoy refuses a router whose log it can't open. The file is made, for its owner and group alone."""
+    path = config.access_log.path
+    if path is None:
+        return None
+    try:
+        with open(path, "ab", opener=lambda name, flags: os.open(name, flags, 0o640)):
+            return None
+    except OSError as error:
+        return f"{path}: {error.strerror}; choose an access_log.path the agent may write to"
