@@ -3,15 +3,30 @@
 from __future__ import annotations
 
 import os
+from urllib.parse import urlsplit
 
 from mesh.config.model import Config
 from mesh.envoy.access_log import Log
 from mesh.envoy.sight import Sight
+from mesh.envoy.tracing import Collector, Tracing
 
 
 def sight(config: Config) -> Sight:
     log = config.access_log
-    return Sight(log=Log(str(log.path), log.only == "errors", log.query) if log.path else None)
+    return Sight(
+        log=Log(str(log.path), log.only == "errors", log.query) if log.path else None,
+        tracing=_tracing(config),
+    )
+
+
+def _tracing(config: Config) -> Tracing | None:
+    said = config.tracing
+    if said.otlp is None:
+        return None
+    url = urlsplit(said.otlp)
+    path = url.path.rstrip("/") or "/v1/traces"
+    collector = Collector(url.hostname or "", url.port or 0, path if said.protocol == "http" else "")
+    return Tracing(collector, said.sample_percent, said.service)
 
 
 def access_log_problem(config: Config) -> str | None:

@@ -31,6 +31,7 @@ from mesh.envoy.listeners import Router as Listener
 from mesh.envoy.listeners import listener
 from mesh.envoy.names import parse_scope, scope_resource
 from mesh.envoy.routes import direct
+from mesh.envoy.tracing import COLLECTOR, collector_cluster
 from mesh.naming.bind import Options
 from mesh.naming.namers import source_namer
 from mesh.policy.effective import Policies
@@ -155,8 +156,11 @@ class Brain:
 
     def publish_listeners(self) -> None:
         put = [(CLUSTER, resource(EMPTY_CLUSTER_NAME, empty_cluster()))]
+        sight = seeing.sight(self.config)
+        if sight.tracing is not None:
+            put.append((CLUSTER, resource(COLLECTOR, collector_cluster(sight.tracing.collector))))
         for each in self.config.routers:
-            form, sight = self.routers[each.name].form, seeing.sight(self.config)
+            form = self.routers[each.name].form
             message = listener(Listener(each.name, each.address, each.port, self._resolver_timeout, form, sight))
             put.append((LISTENER, resource(each.name, message)))
             # Its acknowledgement says that this router's scopes have come, also where no name is in use yet.

@@ -13,7 +13,7 @@ from discovery.settings import Duration, SourceConfig
 from mesh.config import places
 from mesh.config.fields import Address, AnyPort, Count, Flag, Place, Section, Time, text
 from mesh.config.routers import Router
-from mesh.config.seeing import AccessLog, Metrics
+from mesh.config.seeing import AccessLog, Metrics, Tracing
 from mesh.naming.dtab import Dtab, parse_dtab
 from mesh.policy.entry import PolicyEntry
 
@@ -137,6 +137,8 @@ class Config(Section):
     """What is counted: see [metrics](how-it-works.md#metrics)."""
     access_log: AccessLog = Field(default_factory=AccessLog)
     """What is written of each request: see [traffic](traffic.md#access_log)."""
+    tracing: Tracing = Field(default_factory=Tracing)
+    """Spans of requests, for a collector: see [traffic](traffic.md#tracing)."""
     log: Log = Field(default_factory=Log)
     """What the agent writes to its standard error."""
 

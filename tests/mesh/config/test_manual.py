@@ -55,6 +55,7 @@ OF_POLICIES = {
     "Rewrite": "## rewrite",
     "Redirect": "## redirect",
     "AccessLog": "## access_log",
+    "Tracing": "## tracing",
 }
 
 
