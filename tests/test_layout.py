@@ -46,6 +46,7 @@ COVERED_ELSEWHERE = {
         "mesh/envoy/access_log.py",
         "mesh/envoy/sight.py",
     ],
+    "tests/mesh/agent/test_destination.py": ["mesh/envoy/destination.py"],
     "tests/mesh/agent/test_tracing.py": ["mesh/envoy/tracing.py"],
     "tests/mesh/agent/test_proxy_metrics.py": [
         "mesh/agent/counted.py",

@@ -21,7 +21,7 @@ from mesh.agent.counted import Counted
 from mesh.agent.failover import standing_by, won
 from mesh.agent.names import Key, Name
 from mesh.agent.overlap import Part, counted, leaves, parts
-from mesh.agent.refusal import Refusal
+from mesh.agent.refusal import Refusal, hidden
 from mesh.agent.targets import Failover, Target, Targets
 from mesh.envoy import clusters, endpoints, names, routes
 from mesh.envoy.composite import composite
@@ -56,14 +56,17 @@ class Publisher:
         accepting: frozenset[str] = frozenset(),
         counted: Counted | None = None,
         table: str = "",
+        hiding: frozenset[str] = frozenset(),
     ) -> None:
-        """`accepting`: the routers whose requests may bring a table. `table`: its version, if it is to be told."""
+        """`accepting`: the routers whose requests may bring a table. `table`: its version, if it is to be told.
+        `hiding`: the routers whose callers don't hear why a request failed."""
         self._ads = ads
         self.policies = policies or Policies()
         self._zone = zone
         self._accepting = accepting
         self._counted = counted or Counted(0)
         self._table = table
+        self._hiding = hiding
         self._state = state
         self._clock = clock
         self._linger_seconds = linger_seconds
@@ -115,6 +118,7 @@ class Publisher:
 
     def refuse(self, name: Name, refusal: Refusal) -> None:
         """The name exists and has nothing to offer: Envoy says so itself, without asking the brain per request."""
+        refusal = hidden(refusal) if name.router in self._hiding else refusal
         scope = routes.direct(name.router, name.key, refusal.status, refusal.body, refusal.err, self._tables(name))
         self._replace(name, {}, self._scope(name, scope))
         self._remember(name, None, frozenset())

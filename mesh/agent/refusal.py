@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import dataclass
+from http import HTTPStatus
 from urllib.parse import quote
 
 from discovery.path import Path
@@ -21,7 +22,7 @@ BODY_LIMIT = 3000
 class Refusal:
     status: int
     err: str
-    """One line, URL-encoded as Linkerd's `l5d-err` is."""
+    """One line, URL-encoded as Linkerd's `l5d-err` is. Empty: nothing is to be told."""
     body: str
 
 
@@ -63,6 +64,11 @@ def refused(binding: Binding, key: str, *, unanswered: bool, local: Dtab | None 
             return _refusal(503, f"no answer in time for {path}", steps, hint)
         case _:
             return _refusal(503, f"no endpoints for {path}", steps, hint)
+
+
+def hidden(refusal: Refusal) -> Refusal:
+    """For callers that must not learn what names and endpoints there are: the status alone."""
+    return Refusal(refusal.status, "", f"{HTTPStatus(refusal.status).phrase}\n")
 
 
 def explained(key: str, path: Path) -> str:

@@ -53,7 +53,10 @@ class Resolver:
                 pairs = [(each.key, _text(each)) for each in request.request_headers.headers.headers]
                 answer = await self._resolve(str(router), pairs)
                 self.answers[answer.status if isinstance(answer, Refusal) else 200] += 1
-                yield _refuse(answer) if isinstance(answer, Refusal) else _go(answer)
+                yield self._refuse(str(router), answer) if isinstance(answer, Refusal) else _go(answer)
+
+    def _refuse(self, router: str, refused: Refusal) -> ext_proc.ProcessingResponse:
+        return _refuse(refused if self._routers[router].tells_errors else refusal.hidden(refused))
 
     async def _resolve(self, name: str, pairs: Sequence[tuple[str, str]]) -> Refusal | dict[str, str]:
         """A refusal; or the headers to change before the request goes on."""
@@ -140,7 +143,8 @@ def _refuse(refused: Refusal) -> ext_proc.ProcessingResponse:
     response = ext_proc.ProcessingResponse()
     immediate = response.immediate_response
     immediate.status.CopyFrom(http_status_pb2.HttpStatus(code=refused.status))
-    for key, value in (("l5d-err", refused.err), ("content-type", "text/plain; charset=utf-8")):
+    said = {"l5d-err": refused.err} if refused.err else {}
+    for key, value in {**said, "content-type": "text/plain; charset=utf-8"}.items():
         option = immediate.headers.set_headers.add()
         option.header.key, option.header.raw_value = key, value.encode()
     immediate.body = refused.body.encode()

@@ -33,6 +33,7 @@ class Router:
     dst_prefix: Path
     identifiers: tuple[Identifier, ...] = (Host(),)
     tables: Tables = field(default_factory=Tables)
+    tells_errors: bool = True
     form: KeyForm = field(init=False)
 
     def __post_init__(self) -> None:

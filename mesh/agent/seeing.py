@@ -6,20 +6,23 @@ import os
 from urllib.parse import urlsplit
 
 from mesh.config.model import Config
+from mesh.config.routers import Router
 from mesh.envoy.access_log import Log
 from mesh.envoy.sight import Sight
 from mesh.envoy.tracing import Collector, Tracing
 
 
-def sight(config: Config) -> Sight:
+def sight(config: Config, router: Router) -> Sight:
     log = config.access_log
     return Sight(
         log=Log(str(log.path), log.only == "errors", log.query) if log.path else None,
-        tracing=_tracing(config),
+        tracing=tracing(config),
+        shows=router.show_destination == "on_request",
+        tells_errors=router.tells_errors,
     )
 
 
-def _tracing(config: Config) -> Tracing | None:
+def tracing(config: Config) -> Tracing | None:
     said = config.tracing
     if said.otlp is None:
         return None

@@ -19,7 +19,7 @@ from mesh.agent.nacks import Nacks
 from mesh.agent.names import Key
 from mesh.agent.propagation import Propagation
 from mesh.agent.publisher import Publisher
-from mesh.agent.refusal import unidentified
+from mesh.agent.refusal import hidden, unidentified
 from mesh.agent.resolver import Resolver
 from mesh.agent.routers import Identified, Router
 from mesh.agent.snapshot import Snapshot
@@ -58,7 +58,8 @@ class Brain:
         self.ready = False
         self.ads = Ads(Store(), report=self._on_event)
         self.routers = {
-            each.name: Router(each.name, each.dst_prefix, each.identifiers, tables(each)) for each in config.routers
+            each.name: Router(each.name, each.dst_prefix, each.identifiers, tables(each), each.tells_errors)
+            for each in config.routers
         }
         self.observatory = Observatory(entries, self._on_state, restored=observations, linger=config.names.linger)
         self.policies = Policies([each.entry for each in config.policies])
@@ -73,6 +74,7 @@ class Brain:
             config.zone,
             accepting=frozenset(name for name, router in self.routers.items() if router.tables.accepted),
             counted=self.counted,
+            hiding=frozenset(each.name for each in config.routers if not each.tells_errors),
             table=self.table_version if config.access_log.path else "",
         )
         self.propagation = Propagation(self.ads, [each.root for each in entries], self._root, time.monotonic)
@@ -156,15 +158,15 @@ class Brain:
 
     def publish_listeners(self) -> None:
         put = [(CLUSTER, resource(EMPTY_CLUSTER_NAME, empty_cluster()))]
-        sight = seeing.sight(self.config)
-        if sight.tracing is not None:
-            put.append((CLUSTER, resource(COLLECTOR, collector_cluster(sight.tracing.collector))))
+        if (tracing := seeing.tracing(self.config)) is not None:
+            put.append((CLUSTER, resource(COLLECTOR, collector_cluster(tracing.collector))))
         for each in self.config.routers:
-            form = self.routers[each.name].form
+            form, sight = self.routers[each.name].form, seeing.sight(self.config, each)
             message = listener(Listener(each.name, each.address, each.port, self._resolver_timeout, form, sight))
             put.append((LISTENER, resource(each.name, message)))
             # Its acknowledgement says that this router's scopes have come, also where no name is in use yet.
             nobody = unidentified("the Host header is no host name")
+            nobody = nobody if each.tells_errors else hidden(nobody)
             scope = direct(each.name, NOBODY, nobody.status, nobody.body, nobody.err)
             put.append((SCOPE, resource(scope_resource(each.name, NOBODY), scope)))
         self.ads.apply(put=put)

@@ -45,6 +45,16 @@ class Router(Section):
     overrides_key_file: Place | None = Field(default=None, examples=["/etc/tieline/overrides.key"])
     """A file that holds the key of signatures, of at least 16 bytes; for `overrides: signed`."""
 
+    show_destination: Literal["on_request", "never"] = Field(default="never", examples=["on_request"])
+    """`on_request`: answers to requests with `l5d-dst-show` tell the name and what it led to."""
+    errors: Literal["told", "hidden"] | None = Field(default=None, examples=["hidden"])
+    """Whether callers hear why a request failed. null: `told` if only this host reaches the router, else `hidden`."""
+
+    @property
+    def tells_errors(self) -> bool:
+        """What `errors` comes to."""
+        return self.errors == "told" or (self.errors is None and ipaddress.ip_address(self.address).is_loopback)
+
     @property
     def accepts(self) -> Literal["off", "signed", "on"]:
         """What `overrides` comes to."""

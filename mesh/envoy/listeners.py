@@ -126,7 +126,9 @@ def _connection_manager(router: Router) -> HttpConnectionManager:
         normalize_path=BoolValue(value=True),
         merge_slashes=True,
         server_header_transformation=HttpConnectionManager.PASS_THROUGH,
-        local_reply_config=local_replies(ASKED if router.form == HOST_FORM else ASKED + "%PATH(NQ)%"),
+        local_reply_config=local_replies(
+            ASKED if router.form == HOST_FORM else ASKED + "%PATH(NQ)%", told=router.sight.tells_errors
+        ),
     )
 
 

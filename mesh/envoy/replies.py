@@ -37,8 +37,14 @@ _LIMITED = "local_rate_limited"  # its flag is set when the reply is made alread
 
 
 @cache
-def local_replies(name: str) -> LocalReplyConfig:
-    """`name`: what the request asks for, as Envoy's format."""
+def local_replies(name: str, *, told: bool = True) -> LocalReplyConfig:
+    """`name`: what the request asks for, as Envoy's format. Not `told`: the status alone, for callers that must not
+    learn what is behind the router."""
+    if not told:
+        errors = _status(400, ComparisonFilter.GE)
+        return LocalReplyConfig(
+            mappers=[_hidden(_flags("NR", "NC"), 503), _hidden(_code_details("ext_proc"), 503), _hidden(errors)]
+        )
     return LocalReplyConfig(
         mappers=[
             # A bound name always has a route (see listeners): this would be a defect, and is still no 404.
@@ -79,6 +85,14 @@ def _mapper(when: AccessLogFilter, said: str, *, status: int | None = None, told
     return mapper
 
 
+def _hidden(when: AccessLogFilter, status: int | None = None) -> ResponseMapper:
+    mapper = ResponseMapper(filter=when)
+    if status is not None:
+        mapper.status_code.CopyFrom(UInt32Value(value=status))
+    mapper.body_format_override.text_format_source.CopyFrom(DataSource(inline_string="error %RESPONSE_CODE%\n"))
+    return mapper
+
+
 def _flags(*flags: str) -> AccessLogFilter:
     return AccessLogFilter(response_flag_filter=ResponseFlagFilter(flags=flags))
 
@@ -88,10 +102,9 @@ def _both(*filters: AccessLogFilter) -> AccessLogFilter:
 
 
 def _status(code: int) -> AccessLogFilter:
+def _status(code: int, op: int = ComparisonFilter.EQ) -> AccessLogFilter:
     value = RuntimeUInt32(default_value=code, runtime_key="tieline.local_reply_status")
-    return AccessLogFilter(
-        status_code_filter=StatusCodeFilter(comparison=ComparisonFilter(op=ComparisonFilter.EQ, value=value))
-    )
+    return AccessLogFilter(status_code_filter=StatusCodeFilter(comparison=ComparisonFilter(op=op, value=value)))
 
 
 def _code_details(prefix: str) -> AccessLogFilter:

@@ -119,8 +119,10 @@ def direct(
     """An answer at once: no such name, nothing behind it, refused."""
     cut = text(body).encode()[:_BODY_BYTES].decode(errors="ignore")
     action = DirectResponseAction(status=status, body=DataSource(inline_string=cut))
-    said = HeaderValueOption(header=HeaderValue(key=L5D_ERR, value=header_value(l5d_err)))
-    route = Route(match=RouteMatch(prefix="/"), direct_response=action, response_headers_to_add=[said])
+    route = Route(match=RouteMatch(prefix="/"), direct_response=action)
+    if l5d_err:
+        said = HeaderValueOption(header=HeaderValue(key=L5D_ERR, value=header_value(l5d_err)))
+        route.response_headers_to_add.append(said)
     return _scope(router, key, [route], tables)
 
 

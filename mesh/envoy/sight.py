@@ -11,6 +11,7 @@ from envoy.extensions.request_id.uuid.v3.uuid_pb2 import UuidRequestIdConfig
 from google.protobuf.wrappers_pb2 import BoolValue
 
 from mesh.envoy.access_log import Log, access_log
+from mesh.envoy.destination import shown_destination
 from mesh.envoy.packing import packed
 from mesh.envoy.tracing import Tracing, tracing
 
@@ -19,6 +20,9 @@ from mesh.envoy.tracing import Tracing, tracing
 class Sight:
     log: Log | None = None
     tracing: Tracing | None = None
+    shows: bool = False
+    """Answers tell where the request went, to who asks."""
+    tells_errors: bool = True
 
 
 NOTHING = Sight()
@@ -31,6 +35,8 @@ def see(manager: HttpConnectionManager, router: str, sight: Sight) -> HttpConnec
     if sight.tracing is not None:
         manager.tracing.CopyFrom(tracing(router, sight.tracing))
         manager.request_id_extension.typed_config.CopyFrom(packed(_by_the_sampler()))
+    if sight.shows:
+        manager.http_filters.insert(0, shown_destination())
     return manager
 
 
