@@ -1,4 +1,9 @@
-"""A collector that speaks OTLP, over gRPC and over HTTP, and keeps every span it gets."""
+"""A collector that speaks OTLP, over gRPC and over HTTP, and keeps every span it gets.
+
+The messages are those that come with xds-protos; the wheel opentelemetry-proto writes to the same files, so that it
+would depend on the order of installation which of the two there is. Theirs are older: what is
+`instrumentation_library_spans` there is `scope_spans` now, with the same numbers on the wire.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +35,7 @@ class Collector:
     def take(self, request: ExportTraceServiceRequest) -> ExportTraceServiceResponse:
         for resource in request.resource_spans:
             said = {each.key: each.value.string_value for each in resource.resource.attributes}
-            for scope in resource.scope_spans:
+            for scope in resource.instrumentation_library_spans:
                 self.spans += [(said.get("service.name", ""), span) for span in scope.spans]
         self.came.set()
         return ExportTraceServiceResponse()
