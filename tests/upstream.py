@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -33,8 +33,6 @@ class Upstream:
     answers: dict[str, str] = field(default_factory=dict)
     """Headers of its answers."""
     checked: int = 0
-    seen: list[Mapping[str, str]] = field(default_factory=list)
-    """The headers of each request; health checks apart."""
     free: asyncio.Event = field(default_factory=asyncio.Event)
     arrived: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -43,7 +41,7 @@ class Upstream:
 
     def headers(self, name: str) -> list[str]:
         """What stood in this header, of the requests that had it."""
-        return [each[name] for each in self.seen if name in each]
+        return [value for each in self.heard for value in each.headers.get(name, ())]
 
     async def answer(self, request: web.Request) -> web.Response:
         if request.path == "/health":
@@ -54,7 +52,6 @@ class Upstream:
         for name, value in request.headers.items():
             headers.setdefault(name.lower(), []).append(value)
         self.heard.append(Heard(request.raw_path, headers, await request.text()))
-        self.seen.append(request.headers)
         self.arrived.set()
         await self.free.wait()
         return web.Response(text=self.name, status=self.status, headers=self.answers)

@@ -101,7 +101,6 @@ def _both(*filters: AccessLogFilter) -> AccessLogFilter:
     return AccessLogFilter(and_filter=AndFilter(filters=filters))
 
 
-def _status(code: int) -> AccessLogFilter:
 def _status(code: int, op: int = ComparisonFilter.EQ) -> AccessLogFilter:
     value = RuntimeUInt32(default_value=code, runtime_key="tieline.local_reply_status")
     return AccessLogFilter(status_code_filter=StatusCodeFilter(comparison=ComparisonFilter(op=op, value=value)))

@@ -50,6 +50,18 @@ async def page(host: Host) -> Page:
     return Page(text)
 
 
+async def timed(host: Host, count: int, **labels: str) -> Page:
+    """Envoy's workers put their histograms together some time after they are asked to."""
+    pages = [await page(host)]
+
+    async def all_timed() -> bool:
+        pages[0] = await page(host)
+        return pages[0].of("tieline_request_duration_seconds_count", **labels) == count
+
+    await eventually(all_timed, PATIENCE, f"{labels} has not {count} durations")
+    return pages[0]
+
+
 async def test_requests_are_counted_by_class_per_router_per_name_and_per_bound_name(alone: Host) -> None:
     async with upstream("one") as one:
         alone.put("users", one.port)
@@ -58,7 +70,7 @@ async def test_requests_are_counted_by_class_per_router_per_name_and_per_bound_n
             one.status = status
             await alone.call(name)
         await alone.call("missing")
-        seen = await page(alone)
+        seen = await timed(alone, 3, name="/svc/users")
     assert seen.of("tieline_router_requests_total", router="http", **{"class": "2xx"}) == 3
     assert seen.of("tieline_router_requests_total", router="http", **{"class": "4xx"}) == 2
     assert seen.of("tieline_router_requests_total", router="http", **{"class": "5xx"}) == 1
@@ -92,7 +104,7 @@ async def test_a_duration_is_in_seconds(alone: Host) -> None:
             assert (await alone.call("late")).status == 504
             one.free.set()
         assert slow.result().status == 200
-        seen = await page(alone)
+        seen = await timed(alone, 2, name="/svc/slow")
     late = {"router": "http", "name": "/svc/late"}
     # What was never answered has no duration.
     assert seen.of("tieline_request_duration_seconds_count", **late) == 1
