@@ -38,6 +38,7 @@ COVERED_ELSEWHERE = {
         *(f"mesh/envoy/{name}.py" for name in ("balancing", "breakers", "retries")),
         *(f"mesh/policy/{name}.py" for name in ("balancing", "resilience", "settings", "shown")),
     ],
+    "tests/mesh/agent/test_mirrors.py": ["mesh/envoy/mirroring.py", "mesh/policy/mirroring.py"],
     "tests/mesh/agent/test_shaping.py": [f"mesh/policy/{name}.py" for name in ("headers", "rewriting", "shaping")],
     "tests/mesh/agent/test_access_log.py": [
         "mesh/agent/seeing.py",

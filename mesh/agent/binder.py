@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from discovery.address import Bound, Failed, Known, Neg, Pending, State
 from discovery.observatory import Observatory
 from discovery.path import Path
+from mesh.agent.mirrors import Copy, copies
 from mesh.agent.names import Key, Name, Names
 from mesh.agent.publisher import Publisher
 from mesh.agent.refusal import Refusal, refused
@@ -175,31 +176,34 @@ class Binder:
         if name.hurried:
             self._want(name, name.wanted, frozenset())
         self._act(name, binding)
-        for path in self._untold & binding.wanted:
+        for path in self._untold & name.wanted:
             self._take_away(path, self._observatory.state(path))
         self._wake(name)
 
     def _settle(self, name: Name) -> Binding:
         for _ in range(ROUNDS):
             binding = self._bind(name)
-            fresh = binding.wanted - name.wanted
-            self._want(name, binding.wanted, name.hurried)
+            name.copies = self._copies(name) if binding.grade in (Grade.LIVE, Grade.LOST) else ()
+            wanted = binding.wanted.union(*(each.binding.wanted for each in name.copies))
+            fresh = wanted - name.wanted
+            self._want(name, wanted, name.hurried)
             if all(isinstance(self._observatory.state(path), Pending) for path in fresh):
                 break
         return binding
 
     def _bind(self, name: Name, *, exhaustive: bool = False) -> Binding:
+        failover = self._publisher.policies.of_name(name.path).failover
+        return self._walk(name, name.path, exhaustive=exhaustive, failover=failover)
+
+    def _copies(self, name: Name) -> tuple[Copy, ...]:
+        """A name without a mirror for its copies is served as ever."""
+        return copies(self._publisher.policies.of_name(name.path), lambda path: self._walk(name, path))
+
+    def _walk(self, name: Name, path: Path, *, exhaustive: bool = False, failover: bool = False) -> Binding:
         self.binds += 1
         dtab = self.dtab + name.local if name.local else self.dtab
-        return bind(
-            dtab,
-            name.path,
-            self.namers,
-            self._observatory.state,
-            self.options,
-            exhaustive=exhaustive,
-            failover=self._publisher.policies.of_name(name.path).failover,
-        )
+        state, options = self._observatory.state, self.options
+        return bind(dtab, path, self.namers, state, options, exhaustive=exhaustive, failover=failover)
 
     def _want(self, name: Name, wanted: frozenset[Path], hurried: frozenset[Path]) -> None:
         before, after = name.wanted | name.hurried, wanted | hurried

@@ -13,7 +13,7 @@ from discovery.address import Bound, Endpoint, Known, Pending, State
 from discovery.observatory import Observatory
 from discovery.path import Path
 from mesh.agent.binder import Binder
-from mesh.agent.overlap import every_leaf, owners
+from mesh.agent.overlap import every_leaf, leaves, owners
 from mesh.agent.routers import Router
 from mesh.agent.sources import head
 from mesh.naming.bind import Binding, bind
@@ -61,7 +61,13 @@ class Explainer:
         wanted: set[Path] = set()
         try:
             binding = await self._bind(path, local, wanted)
-            return self._answer(name, chosen, binding, local)
+            answer = self._answer(name, chosen, binding, local)
+            answer["mirrors"] = [
+                self._mirror(mirror.percent, await self._bind(to, local, wanted))
+                for mirror in self.policies.of_name(path).mirror
+                if (to := mirror.path) is not None
+            ]
+            return answer
         finally:
             for want in wanted:
                 self.observatory.release(want)
@@ -119,6 +125,16 @@ class Explainer:
             "endpoints": {id.show(): self._described(binding.path, id, owner) for id in ids},
             "policy": shown.of_name(self.policies, binding.path),
             "in_use": [used.key for used in in_use],
+        }
+
+    def _mirror(self, percent: float, binding: Binding) -> dict[str, object]:
+        ids = dict.fromkeys(leaves(binding.tree))
+        return {
+            "to": binding.path.show(),
+            "percent": percent,
+            "outcome": OUTCOMES[binding.grade],
+            "tree": explain(binding, self.observatory.state, self._asked),
+            "endpoints": {id.show(): [_endpoint(each) for each in self._endpoints(id)] for id in ids},
         }
 
     def _asked(self, name: Path) -> Asked | None:

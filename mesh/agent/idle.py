@@ -69,7 +69,7 @@ class Idle:
                 if now - name.asked >= self.idle_seconds and not name.waiters:
                     self.binder.drop(name)
                 continue
-            stats = {envoy_names.stat_name(cluster) for cluster in name.targets}
+            stats = {envoy_names.stat_name(cluster) for cluster in name.targets - name.mirrored}
             if stats & busy:
                 name.used = now
             elif now - max(name.used, name.asked) >= self.idle_seconds and not name.waiters and name.published:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
 from discovery.path import Path
+from mesh.agent.mirrors import Copy
 from mesh.envoy.delegation import Delegated
 from mesh.naming.bind import Binding
 from mesh.naming.dtab import Dtab
@@ -34,6 +36,9 @@ class Name:
     clusters: frozenset[Path] = frozenset()
     """The bound names it leads to; `targets` are the clusters that Envoy has for them."""
     targets: frozenset[str] = frozenset()
+    copies: tuple[Copy, ...] = ()
+    """Where copies of its requests go; `mirrored` are those of the clusters that only these need."""
+    mirrored: AbstractSet[str] = frozenset()
     grpc: bool = False
     """It was asked for with gRPC."""
     published: bool = False

@@ -19,6 +19,7 @@ from discovery.address import Bound, Endpoint, Known, Protocol, State
 from discovery.path import Path
 from mesh.agent.counted import Counted
 from mesh.agent.failover import standing_by, won
+from mesh.agent.mirrors import Copied
 from mesh.agent.names import Key, Name
 from mesh.agent.overlap import Part, counted, leaves, parts
 from mesh.agent.refusal import Refusal, hidden
@@ -94,6 +95,7 @@ class Publisher:
         split = _Split(name, whole, served) if len(found) > 1 else None
         self._remember(name, split, frozenset((*found, *targets.ids)))
         takes_grpc = name.grpc or all(map(self._said, targets.ids))
+        copied = Copied(self.policies, self._said)
         scope = routes.scope(
             name.router,
             name.key,
@@ -103,8 +105,10 @@ class Publisher:
             targets.grpc_cluster if takes_grpc else None,
             name.consumed,
             self._tables(name),
+            copied.mirrors(name.copies, takes_grpc=takes_grpc),
         )
-        self._replace(name, targets.needed, self._scope(name, scope))
+        name.mirrored = copied.needed.keys() - targets.needed.keys()
+        self._replace(name, targets.needed | copied.needed, self._scope(name, scope))
 
     def _remember(self, name: Name, split: _Split | None, ids: frozenset[Path]) -> None:
         for id in name.clusters:

@@ -44,7 +44,7 @@ _OUTCOMES = {
 
 
 def _print(answer: Answer) -> None:
-    from mesh.cli.policies import policies
+    from mesh.cli.policies import mirrors, policies
     from mesh.cli.tree import drawing
 
     outcome = text(answer, "outcome")
@@ -54,7 +54,7 @@ def _print(answer: Answer) -> None:
         said = "can't tell whether it exists, a source does not answer: callers get 503"
     typer.echo(f"{text(answer, 'name')}{router}: {said}")
     show(drawing(section(answer, "tree"), section(answer, "endpoints")))
-    for line in policies(answer):
+    for line in (*policies(answer), *mirrors(answer)):
         typer.echo(line)
     for proxy in entries(answer, "proxies"):
         standing = (

@@ -39,6 +39,7 @@ from mesh.envoy.balancing import hash_policies
 from mesh.envoy.clusters import EMPTY_CLUSTER_NAME
 from mesh.envoy.delegation import Delegated
 from mesh.envoy.keys import fragments
+from mesh.envoy.mirroring import NO_MIRRORS, Mirrors, mirror
 from mesh.envoy.names import cluster_name, scope_resource
 from mesh.envoy.packing import packed, seconds, text
 from mesh.naming.tree import Alt, BoundTree, Empty, Fail, Leaf, Neg, Union
@@ -74,14 +75,15 @@ def scope(
     grpc: Callable[[Path], str] | None = cluster_name,
     consumed: int = 0,
     tables: Tables = False,
+    mirrors: Mirrors = NO_MIRRORS,
 ) -> ScopedRouteConfiguration:
     """`cluster`, `grpc`: where a bound name's requests go, and those of gRPC. None: these have no route, so the brain
     is asked. `consumed`: how many segments of the path are not sent on."""
-    shares = integer_shares(_shares(tree, cluster))
+    shares = integer_shares(cluster_shares(tree, cluster))
     found: list[Route] = []
     if grpc is not None:
         # WebSockets need no route of their own: the timeout begins with the end of the request, which they do not have.
-        streams = _action(settings, integer_shares(_shares(tree, grpc)), is_grpc=True)
+        streams = _action(settings, integer_shares(cluster_shares(tree, grpc)), is_grpc=True)
         found.append(Route(match=RouteMatch(prefix="/", grpc=RouteMatch.GrpcRouteMatchOptions()), route=streams))
     others = [] if grpc else [_not_grpc()]
     if (again := retries.idempotent(settings)) is not None:
@@ -93,7 +95,9 @@ def scope(
     found = rewriting.rewritten(found, settings, consumed)
     shaping.shape_grpc(found, settings)
     message = _scope(router, key, found, tables, retries.any_method(settings), _filters(settings))
-    shaping.change_headers(message.route_configuration.virtual_hosts[0], settings)
+    (host,) = message.route_configuration.virtual_hosts
+    shaping.change_headers(host, settings)
+    mirror(host, mirrors)
     return message
 
 
@@ -145,7 +149,7 @@ def integer_shares(shares: dict[str, Fraction]) -> dict[str, int]:
     return whole
 
 
-def _shares(tree: BoundTree, name: Callable[[Path], str]) -> dict[str, Fraction]:
+def cluster_shares(tree: BoundTree, name: Callable[[Path], str]) -> dict[str, Fraction]:
     """Each cluster's share of the requests, together 1. What has nothing behind it goes to the empty cluster."""
     match tree:
         case Leaf(value=bound):
@@ -156,7 +160,7 @@ def _shares(tree: BoundTree, name: Callable[[Path], str]) -> dict[str, Fraction]
             total = sum(weights)
             shares: defaultdict[str, Fraction] = defaultdict(Fraction)
             for branch, weight in zip(branches, weights, strict=True):
-                for cluster, share in _shares(branch.tree, name).items() if weight else ():
+                for cluster, share in cluster_shares(branch.tree, name).items() if weight else ():
                     shares[cluster] += share * weight / total
             return dict(shares) or {EMPTY_CLUSTER_NAME: Fraction(1)}
         case Empty() | Neg() | Fail():

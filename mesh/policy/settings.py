@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Annotated, Final
 
 from pydantic import Field
 
 from mesh.config.fields import Flag, Section
 from mesh.policy.balancing import Balancing, HealthCheck
+from mesh.policy.mirroring import Mirror
 from mesh.policy.resilience import Ejection, Limits, Retries, Timeout
 from mesh.policy.rewriting import Redirect, Rewrite
 from mesh.policy.shaping import Fault, HeaderChanges, RateLimit
@@ -38,6 +39,8 @@ class Settings(Section):
     """Another path, another Host for the service. null: what the caller says."""
     redirect: Redirect | None = Field(default=None)
     """Callers are sent elsewhere. null: they are not."""
+    mirror: Annotated[tuple[Mirror, ...], Field(max_length=10)] = Field(default=())
+    """Who gets copies of the requests, at most 10; their answers are thrown away."""
 
 
 DEFAULTS: Final = Settings()

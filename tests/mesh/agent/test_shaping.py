@@ -4,29 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections import Counter
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+import signal
+from collections.abc import Iterator
 from dataclasses import replace
 
 import aiohttp
 import grpc.aio
 import pytest
-import yaml
 from yarl import URL
 
+from demo.calls import load
 from scripts.running import eventually, free_port
-from tests import manual
-from tests.host import PATIENCE, Answer, Host, running
-from tests.upstream import Upstream, upstream
+from tests.host import PATIENCE, Answer, Host, host, rewrite, running
+from tests.shaped import SHOWN, bound, calls, heard, many, told
+from tests.upstream import upstream
 
-# The examples of the manual, which must do what it says.
-SHOWN = [
-    each
-    for block in manual.blocks(manual.ROOT / "docs" / "traffic.md")
-    if block.kind == "yaml" and block.text.startswith("dtab:") and not block.target
-    for each in yaml.safe_load(block.text)["policies"]
-]
 POLICIES: list[dict[str, object]] = [
     *SHOWN,
     {"match": "/svc/broken", "fault": {"abort": {"status": 418}}},
@@ -76,32 +68,6 @@ def shared() -> Iterator[Host]:
         asyncio.run(started.agent.until_ready())
         yield replace(started, agent=replace(started.agent, port=PORTS["http"]))
         asyncio.run(started.no_nacks())
-
-
-@asynccontextmanager
-async def bound(host: Host, name: str) -> AsyncIterator[Upstream]:
-    """One instance of a name that nobody has called yet."""
-    async with upstream(name) as it:
-        host.put(name, it.port)
-        await known(host, name, it.port)
-        it.heard.clear()
-        it.arrived.clear()
-        yield it
-
-
-async def known(host: Host, name: str, port: int) -> None:
-    async def is_there() -> bool:
-        return f'"port": {port},' in json.dumps(await host.json(f"/explain?name={name}"))
-
-    await eventually(is_there, PATIENCE, f"{name} is not known")
-
-
-async def many(host: Host, name: str, count: int, **headers: str) -> Counter[int]:
-    return Counter([(await host.call(name, **headers)).status for _ in range(count)])
-
-
-def told(answer: Answer) -> tuple[int, str]:
-    return answer.status, answer.err
 
 
 async def test_an_injected_error_says_that_it_is_one_and_the_service_is_not_asked(shared: Host) -> None:
@@ -154,29 +120,6 @@ async def test_a_delay_holds_a_request_back_and_if_that_ends_it_callers_are_told
         said = "fault injected by policy: a delay on purpose, and then the time was over"
         assert told(await shared.call("slow")) == (504, said)
         assert it.heard == []
-
-
-@asynccontextmanager
-async def calls(host: Host, name: str) -> AsyncIterator[grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]]:
-    """Of a gRPC service that nobody has called yet."""
-
-    async def say(request: bytes, _: grpc.aio.ServicerContext[bytes, bytes]) -> bytes:
-        return b"heard " + request
-
-    server = grpc.aio.server()
-    method = grpc.unary_unary_rpc_method_handler(say, request_deserializer=bytes, response_serializer=bytes)
-    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("t.Echo", {"Say": method}),))
-    port = server.add_insecure_port("127.0.0.1:0")
-    await server.start()
-    host.put(name, port)
-    await known(host, name, port)
-    options = [("grpc.default_authority", name)]
-    try:
-        async with grpc.aio.insecure_channel(f"127.0.0.1:{host.agent.port}", options=options) as channel:
-            call = channel.unary_unary("/t.Echo/Say", request_serializer=bytes, response_deserializer=bytes)
-            yield call
-    finally:
-        await server.stop(None)
 
 
 async def refusal(call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]) -> tuple[grpc.StatusCode, str]:
@@ -357,3 +300,29 @@ async def test_what_holds_for_a_name_holds_for_requests_that_bring_a_table(share
                     assert response.headers["location"] == location
         gone = await shared.call("shop", **{"l5d-dtab": "/svc/shop => !"})
         assert gone.status == 503
+
+
+async def test_shaping_is_changed_under_load_without_a_lost_request() -> None:
+    policies: list[dict[str, object]] = [{"match": "/svc/users", "headers": {"request": {"set": {"x-version": "one"}}}}]
+    async with host(policies=policies) as started, upstream("users") as users, upstream("copy") as mirror:
+        started.put("users", users.port)
+        started.put("copy", mirror.port)
+        await started.until("users", "users")
+        async with load(started.agent.url, "users") as seen:
+            changed: dict[str, object] = {"match": "/svc/users", "mirror": [{"to": "/svc/copy"}]}
+            changed |= {
+                "rate_limit": {"requests": 10**9},
+                "fault": {"delay": {"fixed": "1ms"}},
+                "rewrite": {"host": "two"},
+            }
+            rewrite(started.agent.config, policies=[*policies, changed])
+            started.agent.process.send_signal(signal.SIGHUP)
+            await heard(mirror, 50)
+            assert mirror.heard[-1].headers["x-version"] == ["one"]
+            assert users.heard[-1].headers["host"] == ["two"]
+            rewrite(started.agent.config, policies=[])
+            started.agent.process.send_signal(signal.SIGHUP)
+            await eventually(lambda: users.heard[-1].headers["host"] == ["users"], PATIENCE, "the policy stays")
+        assert not seen.failed
+        assert "x-version" not in users.heard[-1].headers
+        await started.no_nacks()

@@ -56,6 +56,7 @@ OF_POLICIES = {
     "Redirect": "## redirect",
     "AccessLog": "## access_log",
     "Tracing": "## tracing",
+    "Mirror": "## mirror",
 }
 
 
