@@ -22,7 +22,6 @@ COVERED_ELSEWHERE = {
     "tests/discovery/test_holding.py": ["discovery/address.py"],
     "tests/mesh/naming/test_dtab.py": ["discovery/path.py", "mesh/naming/tree.py"],
     "tests/discovery/contract.py": ["discovery/source.py"],
-    "tests/discovery/aws/test_api.py": ["discovery/aws/connections.py"],
     "tests/discovery/ecs/test_source.py": [
         f"discovery/ecs/{name}.py" for name in ("feed", "lookup", "reading", "shapes")
     ],
@@ -38,6 +37,14 @@ COVERED_ELSEWHERE = {
         *(f"mesh/envoy/{name}.py" for name in ("balancing", "breakers", "retries")),
         *(f"mesh/policy/{name}.py" for name in ("balancing", "resilience", "settings", "shown")),
     ],
+    "tests/mesh/agent/test_overrides.py": [
+        "mesh/agent/delegating.py",
+        "mesh/config/routers.py",
+        "mesh/envoy/delegation.py",
+    ],
+    "tests/mesh/agent/test_failover.py": ["mesh/agent/targets.py", "mesh/envoy/composite.py"],
+    "tests/mesh/agent/test_deadlines.py": ["mesh/envoy/deadlines.py"],
+    "tests/mesh/agent/test_chosen_endpoints.py": ["mesh/policy/subset.py"],
     "tests/mesh/agent/test_mirrors.py": ["mesh/envoy/mirroring.py", "mesh/policy/mirroring.py"],
     "tests/mesh/agent/test_shaping.py": [f"mesh/policy/{name}.py" for name in ("headers", "rewriting", "shaping")],
     "tests/mesh/agent/test_access_log.py": [
