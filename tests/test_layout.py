@@ -61,6 +61,8 @@ COVERED_ELSEWHERE = {
         "mesh/agent/proxy_rows.py",
         "mesh/envoy/labels.py",
     ],
+    "tests/mesh/agent/test_tcp.py": ["mesh/agent/publishing.py", "mesh/agent/streams.py"],
+    "tests/mesh/agent/test_tls_passthrough.py": ["mesh/agent/sni_resolver.py", "mesh/agent/stream_routers.py"],
     "tests/mesh/agent/test_snapshot.py": ["mesh/agent/snapshot_file.py"],
     "tests/mesh/agent/test_supervisor.py": [
         *(f"mesh/agent/{name}.py" for name in ("adoption", "brain", "brain_process", "child", "plan")),

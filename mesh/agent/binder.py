@@ -14,7 +14,7 @@ from discovery.observatory import Observatory
 from discovery.path import Path
 from mesh.agent.mirrors import Copy, copies
 from mesh.agent.names import Key, Name, Names
-from mesh.agent.publisher import Publisher
+from mesh.agent.publishing import Publishing
 from mesh.agent.refusal import Refusal, refused
 from mesh.envoy.delegation import Delegated
 from mesh.naming.bind import Binding, Broken, Namer, Options, Waiting, bind, has_endpoint
@@ -45,7 +45,7 @@ class Binder:
         options: Options,
         limits: Limits,
         observatory: Observatory,
-        publisher: Publisher,
+        publisher: Publishing,
         clock: Callable[[], float],
     ) -> None:
         self.names = Names()
@@ -62,7 +62,16 @@ class Binder:
         self.on_wanted: Callable[[Path, State | None], None] = lambda _path, _state: None
         self.on_names_changed: Callable[[Name, bool], None] = lambda _name, _kept: None
 
-    def ask(self, key: Key, path: Path, *, consumed: int = 0, adopted: bool = False, kept: bool = False) -> Name | None:
+    def ask(
+        self,
+        key: Key,
+        path: Path,
+        *,
+        consumed: int = 0,
+        adopted: bool = False,
+        kept: bool = False,
+        fixed: bool = False,
+    ) -> Name | None:
         """The name in use, bound as far as it can be now. None when there is no room for another one."""
         now = self._clock()
         name = self.names.get(key)
@@ -70,10 +79,10 @@ class Binder:
             name.asked = now
             self.names.touch(name)
             return name
-        if not self._room():
+        if not fixed and not self._room():
             return None
         self.asked += 1
-        name = Name(*key, path, now, now, consumed=consumed, kept=kept, adopted=adopted, published=adopted)
+        name = Name(*key, path, now, now, consumed=consumed, kept=kept, adopted=adopted, published=adopted, fixed=fixed)
         self.names.add(name)
         self.rebind(name)
         return name
@@ -134,7 +143,7 @@ class Binder:
             self._tell(name)
 
     def _tell(self, name: Name) -> None:
-        if name.local is None:
+        if name.local is None and not name.fixed:
             self.on_names_changed(name, name.kept)
 
     def on_state(self, path: Path, state: State) -> None:

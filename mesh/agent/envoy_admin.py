@@ -91,6 +91,12 @@ async def downstream_connections(socket: Path) -> int:
     return sum(int(value) for name, _, value in rows if ".admin." not in name and ".worker_" not in name)
 
 
+async def listeners(socket: Path) -> list[str]:
+    """The names of those that take connections."""
+    answer = json.loads(await get(socket, "/listeners?format=json"))
+    return [each["name"] for each in answer.get("listener_statuses", [])]
+
+
 async def info(socket: Path) -> dict[str, object]:
     """Version, state, uptime and restart epoch, as `status` shows them."""
     answer = json.loads(await get(socket, "/server_info"))

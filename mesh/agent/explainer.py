@@ -16,6 +16,7 @@ from mesh.agent.binder import Binder
 from mesh.agent.overlap import every_leaf, leaves, owners
 from mesh.agent.routers import Router
 from mesh.agent.sources import head
+from mesh.agent.stream_routers import StreamRouter
 from mesh.naming.bind import Binding, bind
 from mesh.naming.dtab import Dtab
 from mesh.naming.explain import Asked, explain, trail
@@ -45,7 +46,7 @@ class UnknownRouter(Exception):
 class Explainer:
     binder: Binder
     observatory: Observatory
-    routers: Mapping[str, Router]
+    routers: Mapping[str, Router | StreamRouter]
     policies: Policies
     patience_seconds: float
     _changes: set[asyncio.Event] = field(default_factory=set)
@@ -72,7 +73,7 @@ class Explainer:
             for want in wanted:
                 self.observatory.release(want)
 
-    def _router(self, name: str | None) -> Router:
+    def _router(self, name: str | None) -> Router | StreamRouter:
         if name is None:
             return next(iter(self.routers.values()))
         if name not in self.routers:
@@ -109,7 +110,9 @@ class Explainer:
         finally:
             self._changes.discard(change)
 
-    def _answer(self, name: str, router: Router, binding: Binding, local: Dtab | None) -> dict[str, object]:
+    def _answer(
+        self, name: str, router: Router | StreamRouter, binding: Binding, local: Dtab | None
+    ) -> dict[str, object]:
         ids = list(dict.fromkeys(every_leaf(binding.tree)))
         owner = owners(ids, self._endpoints)
         in_use = [used for used in self.binder.names.aliases(binding.path) if used.router == router.name]
@@ -117,6 +120,7 @@ class Explainer:
             "name": name,
             "path": binding.path.show(),
             "router": router.name,
+            "protocol": router.protocol,
             "outcome": OUTCOMES[binding.grade],
             "unanswered": self.binder.unanswered(binding),
             "local_dtab": local.show() if local else None,
@@ -161,7 +165,7 @@ class Explainer:
         return {"source": head(entry) if entry else None, **known, "endpoints": endpoints, "policy": policy}
 
 
-def _path(name: str, router: Router) -> Path:
+def _path(name: str, router: Router | StreamRouter) -> Path:
     if name.startswith("/"):
         return Path.parse(name)
     identified = router.named(name)

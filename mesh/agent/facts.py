@@ -21,7 +21,7 @@ from mesh.agent.counted import OTHER
 from mesh.agent.names import Name
 from mesh.agent.proxy_metrics import Subjects
 from mesh.agent.sources import Survey
-from mesh.envoy.names import scope_resource, stat_name
+from mesh.envoy.names import scope_resource, stat_name, stream_cluster
 from mesh.naming.bind import Broken, Waiting
 from mesh.naming.dtab import Dtab
 from mesh.naming.show import show_tree
@@ -53,17 +53,23 @@ class BrainFacts:
         router = str(answer["router"])
         keys = answer.pop("in_use")
         assert isinstance(keys, list)
-        keys = [key for key in keys if self._brain.ads.store.get(SCOPE, scope_resource(router, key))]
+        keys = [key for key in keys if self._brain.ads.store.get(*self._resource(router, key))]
         answer["proxies"] = [
             self._proxy(router, str(key), holding) for key in keys for holding in self._holdings(router, key)
         ]
         return answer
 
     def _holdings(self, router: str, key: str) -> tuple[Holding, ...]:
-        return self._brain.ads.holdings(SCOPE, scope_resource(router, key))
+        return self._brain.ads.holdings(*self._resource(router, key))
+
+    def _resource(self, router: str, key: str) -> tuple[str, str]:
+        """What Envoy has of a name."""
+        if router in self._brain.stream_routers:
+            return CLUSTER, stream_cluster(router, key)
+        return SCOPE, scope_resource(router, key)
 
     def _proxy(self, router: str, key: str, holding: Holding) -> dict[str, object]:
-        stored = self._brain.ads.store.get(SCOPE, scope_resource(router, key))
+        stored = self._brain.ads.store.get(*self._resource(router, key))
         return {
             "id": holding.node,
             "key": key,
@@ -135,7 +141,8 @@ class BrainFacts:
 
     def _subjects(self) -> Subjects:
         brain = self._brain
-        names = {(each.router, brain.counted.prefix(each.router, each.path)): each.path for each in brain.binder.names}
+        routed = [each for each in brain.binder.names if each.router in brain.routers]
+        names = {(each.router, brain.counted.prefix(each.router, each.path)): each.path for each in routed}
         return Subjects(
             routers=frozenset(brain.routers),
             names={key: OTHER if key[1] == OTHER else path.show() for key, path in names.items()},

@@ -61,6 +61,8 @@ class Nacks:
     def _needing(self, resource: str) -> Iterable[Name]:
         for name in self._binder.names:
             owned = {scope_resource(name.router, name.key), *name.targets}
+            if name.fixed:
+                owned.add(name.router)
             if resource in owned:
                 yield name
 

@@ -46,6 +46,8 @@ class Name:
     """It exists, so the disk remembers it."""
     adopted: bool = False
     """Envoy has it from an earlier brain, and our sources haven't answered for it yet: nothing of it is withdrawn."""
+    fixed: bool = False
+    """All that its router leads to: in use as long as the agent runs."""
     local: Dtab | None = None
     """The table that requests bring; this name is for these alone. None: it is for all others."""
     delegated: Delegated | None = None
@@ -105,7 +107,7 @@ class Names:
 
     def mark_refused(self, name: Name, *, refused: bool) -> None:
         """Refused names are many and cheap to lose: they have an order of their own, oldest first."""
-        if not refused or name.local is not None:
+        if not refused or name.fixed or name.local is not None:
             self._refused.pop(name.id, None)
         else:
             self._refused[name.id] = name

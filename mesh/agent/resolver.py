@@ -25,7 +25,6 @@ from mesh.agent.routers import Identified, Router
 from mesh.envoy import names as envoy_names
 from mesh.envoy.listeners import ROUTER_METADATA
 from mesh.naming.identify import Unidentified
-from mesh.xds.events import Nack
 from mesh.xds.resource import SCOPE
 from mesh.xds.server import Ads
 
@@ -68,15 +67,19 @@ class Resolver:
         local = router.tables.local(pairs)
         if isinstance(local, Refusal):
             return local
-        found = self._name(asked) if local is None else self._under(local, router, asked, headers)
+        found = self.name(asked) if local is None else self._under(local, router, asked, headers)
         grpc = headers.get("content-type", "").startswith("application/grpc")
         if isinstance(found, Refusal):
             return found
-        if (refused := await self._bind(found, grpc=grpc)) is not None:
+        if grpc:
+            self._binder.take_grpc(found)
+        # Envoy acknowledges a scope only when it has its clusters: the session sends them in that order.
+        scope = envoy_names.scope_resource(found.router, found.key)
+        if (refused := await self.bound(found, SCOPE, scope)) is not None:
             return refused
         return {} if found.id == asked.key else router.rewritten(found.key, headers)
 
-    def _name(self, asked: Identified) -> Name | Refusal:
+    def name(self, asked: Identified) -> Name | Refusal:
         # One of too many ways to ask for this: it is served under the plain one.
         key = asked.key if self._binder.spelling(asked.key, asked.path) == asked.key else asked.plain
         name = self._binder.ask(key, asked.path, consumed=asked.consumed)
@@ -89,14 +92,13 @@ class Resolver:
         many = "too many tables of requests are waited for at once"
         return name or refusal.unavailable(many, refusal.explained(asked.key[1], asked.path))
 
-    async def _bind(self, name: Name, *, grpc: bool) -> Refusal | None:
+    async def bound(self, name: Name, type_url: str, resource: str) -> Refusal | None:
+        """None: it is, and Envoy has taken the resource that leads there."""
         path, shown = name.path, refusal.explained(name.key, name.path)
-        if grpc:
-            self._binder.take_grpc(name)
         try:
             async with asyncio.timeout(self._patience_seconds):
                 await self._settled(name)
-                nack = await self._delivered(name) if name.clusters else None
+                nack = await self._ads.applied(type_url, resource) if name.clusters else None
         except TimeoutError:
             logger.warning("a request was not let go in time", extra={"fields": {"name": path.show()}})
             late = "Envoy has not taken it in time"
@@ -116,10 +118,6 @@ class Resolver:
         except TimeoutError:
             self._binder.hurry(name)
             await settled.wait()
-
-    async def _delivered(self, name: Name) -> Nack | None:
-        """Envoy acknowledges a scope only when it has its clusters: the session sends them in that order."""
-        return await self._ads.applied(SCOPE, envoy_names.scope_resource(name.router, name.key))
 
 
 def _text(header: object) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from discovery.path import Path
 from mesh.agent.delegating import Tables
@@ -29,6 +30,7 @@ class Identified:
 class Router:
     """The first of `identifiers` that identifies a request wins."""
 
+    protocol: ClassVar = "http"
     name: str
     dst_prefix: Path
     identifiers: tuple[Identifier, ...] = (Host(),)

@@ -73,6 +73,7 @@ def _admin(config: Config) -> Iterator[Finding]:
 def _routers(config: Config) -> Iterator[Finding]:
     for index, router in enumerate(config.routers):
         yield from _overrides(("routers", index), router)
+        yield from _protocol(("routers", index), router)
         if router.port == config.admin.port and _same(router.address, config.admin.address):
             message = f"the admin API listens on port {router.port} already"
             yield Finding(("routers", index, "port"), message, "Choose another port for one of the two", ("admin",))
@@ -93,6 +94,24 @@ def _overrides(loc: Loc, router: Router) -> Iterator[Finding]:
     if not signed and router.overrides_key_file is not None:
         hint = "Write `overrides: signed`, or remove it"
         yield Finding((*loc, "overrides_key_file"), "a key is used with `overrides: signed` only", hint)
+
+
+def _protocol(loc: Loc, router: Router) -> Iterator[Finding]:
+    """What stands there is used."""
+    protocol = router.protocol
+    if protocol == "tcp" and router.to is None:
+        hint = "Write for example `to: postgres`"
+        yield Finding((*loc, "protocol"), "raw TCP says no name: `to` is missing", hint)
+    if protocol != "tcp" and router.to is not None:
+        says = "each request" if protocol == "http" else "each connection"
+        hint = "Write `protocol: tcp`, or remove it"
+        yield Finding((*loc, "to"), f"with `protocol: {protocol}` {says} says its own name", hint)
+    for key in (
+        ("identifier", "overrides", "overrides_key_file", "show_destination", "errors") if protocol != "http" else ()
+    ):
+        if key in router.model_fields_set:
+            message = f"with `protocol: {protocol}` there are no requests to look at"
+            yield Finding((*loc, key), message, "Remove it, or write `protocol: http`")
 
 
 def _same(one: str, other: str) -> bool:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import ipaddress
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
-from discovery.path import Path
+from discovery.path import Path, PathSyntaxError
 from mesh.config.fields import Address, MeshPath, Place, Port, Section
 from mesh.config.identifiers import HostIdentifier, Identifiers
 from mesh.naming.identifiers import Identifier
@@ -28,6 +28,19 @@ Overrides = Annotated[
 ]
 
 
+def _destination(text: str) -> str:
+    try:
+        path = Path.parse(text if text.startswith("/") else f"/{text}")
+    except PathSyntaxError:
+        path = Path()
+    if not path:
+        raise ValueError(f"a name such as postgres or a path such as /svc/postgres expected, not {text!r}")
+    return text
+
+
+Destination = Annotated[str, AfterValidator(_destination)]
+
+
 class Router(Section):
     name: str = Field(default="http", pattern=r"^[a-z][a-z0-9_-]{0,39}$", examples=["http"])
     """How the router is called in `status`, `explain` and metrics: lower-case letters, digits, `-` and `_`."""
@@ -35,6 +48,10 @@ class Router(Section):
     """The IP address on which applications reach the proxy."""
     port: Port = Field(default=4140, examples=[4140])
     """The port on which applications reach the proxy."""
+    protocol: Literal["http", "tcp", "tls"] = Field(default="http", examples=["tcp"])
+    """`http`: each request says its name. `tcp`: connections go to one name. `tls`: each says its name by SNI."""
+    to: Destination | None = Field(default=None, examples=["postgres"])
+    """`tcp`: the name that connections go to, such as `postgres`, or its path, such as /svc/postgres."""
     dst_prefix: MeshPath = Field(default=Path(("svc",)), examples=["/svc"], json_schema_extra={"default": "/svc"})
     """Stands before every name: `users` becomes `/svc/users`."""
     identifier: Identifiers = Field(default_factory=HostIdentifier)
@@ -59,6 +76,13 @@ class Router(Section):
     def accepts(self) -> Literal["off", "signed", "on"]:
         """What `overrides` comes to."""
         return self.overrides or ("on" if ipaddress.ip_address(self.address).is_loopback else "off")
+
+    @property
+    def destination(self) -> Path | None:
+        """What `to` comes to."""
+        if self.to is None:
+            return None
+        return Path.parse(self.to) if self.to.startswith("/") else self.dst_prefix.then(Path.parse(f"/{self.to}"))
 
     @property
     def identifiers(self) -> tuple[Identifier, ...]:
