@@ -325,7 +325,9 @@ async def test_a_port_that_is_taken_is_told_with_the_name_and_the_rest_is_served
             assert refused == "db"
             assert because[0].startswith("/svc/db by /svc => /#/files (line ")
             assert (await it.names())["/svc/db"]["endpoints"] == 1
-            assert (await call(squatter.port)) is not None
+            caller = await call(squatter.port)
+            assert caller is not None
+            caller.close()
 
 
 async def test_a_restarted_agent_serves_from_its_disk_while_its_source_is_away() -> None:
