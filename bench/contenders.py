@@ -92,21 +92,37 @@ def bare_envoy(folder: Path, target: int) -> AbstractContextManager[Contender]:
     return _envoy(folder, "envoy", {"route": {"cluster": "users"}}, [cluster], WORKERS)
 
 
+def tieline(folder: Path, target: int) -> AbstractContextManager[Contender]:
+    """At its defaults: retries, budget, breakers, ejection, metrics by name and bound name."""
+    return _tieline("tieline", folder, target, {})
+
+
+def tieline_watched(folder: Path, target: int) -> AbstractContextManager[Contender]:
+    """With 1 % of the requests traced, and a log of those that failed."""
+    # The backend takes the spans as well: what a collector costs is not the proxy's cost.
+    watched = {
+        "tracing": {"otlp": f"http://127.0.0.1:{target}", "protocol": "http", "sample_percent": 1},
+        "access_log": {"path": str(folder / "access.log"), "only": "errors"},
+    }
+    return _tieline("tieline, watched", folder, target, watched)
+
+
 @contextmanager
-def tieline(folder: Path, target: int) -> Iterator[Contender]:
-    place = folder / "tieline"
+def _tieline(name: str, folder: Path, target: int, more: dict[str, object]) -> Iterator[Contender]:
+    place = folder / name.replace(", ", "-")
     (place / "disco").mkdir(parents=True)
     (place / "disco" / "users").write_text(f"127.0.0.1 {target}\n")
     settings: dict[str, object] = {
         "dtab": "/svc => /#/files",
         "sources": [{"kind": "files", "folder": str(place / "disco")}],
         "envoy": {"concurrency": WORKERS, "drain": "1s"},
+        **more,
     }
     with agent(place, settings) as running:
         asyncio.run(running.until_ready())
         children = running.children()
         # The brain's time counts too: the mesh is both.
-        yield Contender("tieline", running.port, (children["envoy"], children["brain"], running.process.pid))
+        yield Contender(name, running.port, (children["envoy"], children["brain"], running.process.pid))
 
 
 @contextmanager
@@ -169,6 +185,7 @@ def enter_all(stack: ExitStack, folder: Path) -> tuple[list[Contender], list[str
     made: dict[str, Maker] = {
         "envoy": bare_envoy,
         "tieline": tieline,
+        "tieline, watched": tieline_watched,
         "traefik": traefik,
         "haproxy": haproxy,
         "nginx": nginx,

@@ -1,5 +1,7 @@
 """What one request costs: CPU, rps, latency; bare Envoy, Tieline, Traefik, and HAProxy and nginx where installed.
 
+Tieline twice: at its defaults, and `watched`: 1 % of the requests traced, those that fail written to a log.
+
 Rounds are interleaved: every proxy in turn, several times, so that what the machine does meanwhile hits all alike.
 Ratios are the medians of the rounds' ratios. `cpu_us` counts all processes of a proxy; for Tieline the brain too.
 """
