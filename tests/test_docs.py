@@ -26,6 +26,7 @@ from mesh.naming.trace import Grade
 from mesh.naming.tree import BoundTree, Leaf, NameTree, Union, Weighted
 from scripts.running import TIELINE, agent, eventually, folder
 from tests import manual
+from tests.certificates import Authority
 from tests.manual import PAGES, ROOT, Block
 from tests.session import Session, session
 
@@ -96,6 +97,7 @@ CONFIGURATIONS = [
     for block in BLOCKS
     if block.kind == "yaml" and re.search(r"^(dtab|sources|routers):", block.text, re.MULTILINE)
 ]
+AUTHORITY = Authority()
 TABLES = [block for block in BLOCKS if block.kind == "dtab"]
 
 
@@ -103,6 +105,9 @@ TABLES = [block for block in BLOCKS if block.kind == "dtab"]
 def test_every_configuration_shown_loads(block: Block, tmp_path: Path) -> None:
     file = tmp_path / "tieline.yaml"
     file.write_text(block.text)
+    # The files of certificates that the manual speaks of.
+    for name in ("edge", "partners", "ca", "client"):
+        AUTHORITY.server("localhost").write(tmp_path, name)
     assert [str(problem) for problem in examine(file).errors] == []
 
 

@@ -38,6 +38,7 @@ COVERED_ELSEWHERE = {
         *(f"mesh/envoy/{name}.py" for name in ("balancing", "breakers", "retries")),
         *(f"mesh/policy/{name}.py" for name in ("balancing", "resilience", "settings", "shown")),
     ],
+    "tests/mesh/agent/test_tls.py": ["mesh/agent/secrets.py", "mesh/envoy/tls.py"],
     "tests/mesh/agent/test_snapshot.py": ["mesh/agent/snapshot_file.py"],
     "tests/mesh/agent/test_supervisor.py": [
         *(f"mesh/agent/{name}.py" for name in ("adoption", "brain", "brain_process", "child", "plan")),
@@ -54,8 +55,8 @@ COVERED_ELSEWHERE = {
         "discovery/settings.py",
         "mesh/config/identifiers.py",
         "mesh/policy/entry.py",
-        *(f"mesh/config/{name}.py" for name in ("checks", "fields", "model", "policies", "problem")),
-        *(f"mesh/config/{name}.py" for name in ("reading", "report", "wording")),
+        *(f"mesh/config/{name}.py" for name in ("checks", "edge", "fields", "material", "model", "policies")),
+        *(f"mesh/config/{name}.py" for name in ("problem", "reading", "report", "routers", "wording")),
     ],
     "tests/mesh/naming/test_bind.py": ["mesh/naming/trace.py"],
     "tests/mesh/xds": [f"mesh/xds/{name}.py" for name in ("events", "status", "stream")],

@@ -21,6 +21,8 @@ class Upstream:
     health: int = 200
     asked: Counter[str] = field(default_factory=Counter)
     """By method; health checks apart."""
+    headers: dict[str, str] = field(default_factory=dict)
+    """Of the last request, in small letters."""
     checked: int = 0
     free: asyncio.Event = field(default_factory=asyncio.Event)
     arrived: asyncio.Event = field(default_factory=asyncio.Event)
@@ -33,6 +35,7 @@ class Upstream:
             self.checked += 1
             return web.Response(status=self.health)
         self.asked[request.method] += 1
+        self.headers = {name.lower(): value for name, value in request.headers.items()}
         self.arrived.set()
         await self.free.wait()
         return web.Response(text=self.name, status=self.status)

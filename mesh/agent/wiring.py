@@ -19,7 +19,9 @@ from mesh.agent.publisher import Publisher
 from mesh.agent.refusal import unidentified
 from mesh.agent.resolver import Resolver
 from mesh.agent.routers import Identified, Router
+from mesh.agent.secrets import Secrets
 from mesh.agent.snapshot import Snapshot
+from mesh.agent.tls import named_secrets, server_tls
 from mesh.config.model import Config
 from mesh.envoy.clusters import EMPTY_CLUSTER_NAME, empty_cluster
 from mesh.envoy.listeners import Router as Listener
@@ -57,6 +59,7 @@ class Brain:
         self.publisher = Publisher(
             self.ads, self.observatory.state, time.monotonic, config.names.linger, self.policies, config.zone
         )
+        self.secrets = Secrets(self.ads, named_secrets(config))
         self.propagation = Propagation(self.ads, [each.root for each in entries], self._root, time.monotonic)
         self.binder = self._binder()
         self.nacks = Nacks(self.binder, self.ads)
@@ -137,10 +140,12 @@ class Brain:
             self._remember(key, kept=True, grpc=grpc)
 
     def publish_listeners(self) -> None:
+        self.secrets.load()
         put = [(CLUSTER, resource(EMPTY_CLUSTER_NAME, empty_cluster()))]
         for each in self.config.routers:
             form = self.routers[each.name].form
-            message = listener(Listener(each.name, each.address, each.port, self._resolver_timeout, form))
+            tls = server_tls(each)
+            message = listener(Listener(each.name, each.address, each.port, self._resolver_timeout, form, tls))
             put.append((LISTENER, resource(each.name, message)))
             # Its acknowledgement says that this router's scopes have come, also where no name is in use yet.
             nobody = unidentified("the Host header is no host name")

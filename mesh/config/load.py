@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from discovery import registry
 from discovery.settings import SourceConfig
-from mesh.config import checks, document, policies, reading, wording
+from mesh.config import certificates, checks, document, material, policies, reading, wording
 from mesh.config.document import Document, Loc, Value
 from mesh.config.model import Config
 from mesh.config.problem import ConfigError, Problem
@@ -33,19 +33,20 @@ class Examined:
 
 
 def load(path: pathlib.Path) -> Config:
-    """Raises ConfigError."""
-    examined = examine(path)
+    """Raises ConfigError. What certificates are worth is not asked: an agent that runs has the last good ones."""
+    examined = examine(path, material_too=False)
     if examined.config is None:
         raise ConfigError(examined.errors)
     return examined.config
 
 
-def examine(path: pathlib.Path) -> Examined:
+def examine(path: pathlib.Path, *, material_too: bool = True) -> Examined:
+    """`material_too`: the files of certificates as well."""
     try:
         text = reading.text(path)
     except reading.Unreadable as error:
         return Examined(None, (error.problem,))
-    return _Examination(path, document.read(text)).run()
+    return _Examination(path, document.read(text)).run(material_too)
 
 
 class _Examination:
@@ -55,13 +56,17 @@ class _Examination:
         self._report = Report(str(path), read)
         self._table = Table()
 
-    def run(self) -> Examined:
+    def run(self, material_too: bool) -> Examined:
         self._report.flaws()
         keys = self._keys()
         config = None if keys is None else self._config(keys)
         errors = self._report.problems
+        named: list[material.Named] = []
         if config is not None:
             errors += self._report.found(checks.contradictions(config), self._table)
+            if material_too:
+                named += material.of_routers(config.routers)
+            errors += self._report.found(material.faults(named), self._table)
         if config is None or errors:
             here = str(self._path)
             return Examined(None, tuple(sorted(errors, key=lambda each: (each.file != here, each.line, each.column))))
@@ -69,7 +74,8 @@ class _Examination:
         if config.policies_file is None:
             entries = policies.placed(config.policies, self._document, str(self._path), ("policies",))
             config = config.model_copy(update={"policies": entries})
-        return Examined(config, (), tuple(self._report.found(checks.doubts(config), self._table)))
+        doubts = [*checks.doubts(config), *material.doubts(named, certificates.now())]
+        return Examined(config, (), tuple(self._report.found(doubts, self._table)))
 
     def _keys(self) -> dict[str, object] | None:
         value = self._document.value

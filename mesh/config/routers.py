@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from discovery.path import Path
+from mesh.config.edge import RouterTls
 from mesh.config.fields import Address, MeshPath, Port, Section
 from mesh.config.identifiers import HostIdentifier, Identifiers
 from mesh.naming.identifiers import Identifier
@@ -21,6 +22,8 @@ class Router(Section):
     """Stands before every name: `users` becomes `/svc/users`."""
     identifier: Identifiers = Field(default_factory=HostIdentifier)
     """How a request tells its name: one section, or a list of them, of which the first that identifies it wins."""
+    tls: RouterTls | None = Field(default=None)
+    """The router speaks TLS, with HTTP/2 and HTTP/1.1: see [traffic](traffic.md). null: plain HTTP."""
 
     @property
     def identifiers(self) -> tuple[Identifier, ...]:

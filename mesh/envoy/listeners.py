@@ -50,12 +50,14 @@ from mesh.envoy.names import scope_collection, stat_name
 from mesh.envoy.packing import duration, packed
 from mesh.envoy.replies import local_replies
 from mesh.envoy.routes import EXT_PROC, ON_DEMAND, ROUTE_AGAIN
+from mesh.envoy.tls import ServerTls, forward_client, server_socket
 
 XDS_CLUSTER = "xds"
 _SET_FILTER_STATE = "type.googleapis.com/envoy.extensions.filters.http.set_filter_state.v3.Config"
 ROUTER_METADATA = "x-tieline-router"
 """Tells the resolver, in the call's metadata, which router asks."""
 
+HANDSHAKE = timedelta(seconds=10)
 ASKED = "%REQ(:AUTHORITY)%"
 
 # What a bound request may show to the resolver, and no more: bodies, cookies and tokens stay in Envoy.
@@ -73,6 +75,7 @@ class Router:
     """The brain waits for sources that have not answered, and it must be the one to say so."""
     form: KeyForm = HOST_FORM
     """What identifies a request."""
+    tls: ServerTls | None = None
 
 
 def listener(router: Router) -> Listener:
@@ -83,13 +86,23 @@ def listener(router: Router) -> Listener:
         name=router.name,
         stat_prefix=stat_name(router.name),
         address=Address(socket_address=SocketAddress(address=router.address, port_value=router.port)),
-        filter_chains=[FilterChain(filters=[manager])],
+        filter_chains=[_filter_chain(router, [manager])],
         per_connection_buffer_limit_bytes=UInt32Value(value=BUFFER_BYTES),
     )
 
 
+def _filter_chain(router: Router, filters: list[Filter]) -> FilterChain:
+    if router.tls is None:
+        return FilterChain(filters=filters)
+    # Who connects and then says nothing.
+    patience = duration(HANDSHAKE)
+    return FilterChain(
+        filters=filters, transport_socket=server_socket(router.tls), transport_socket_connect_timeout=patience
+    )
+
+
 def _connection_manager(router: Router) -> HttpConnectionManager:
-    return HttpConnectionManager(
+    manager = HttpConnectionManager(
         codec_type=HttpConnectionManager.AUTO,
         stat_prefix=stat_name(router.name),
         scoped_routes=_scoped_routes(router),
@@ -114,6 +127,8 @@ def _connection_manager(router: Router) -> HttpConnectionManager:
         server_header_transformation=HttpConnectionManager.PASS_THROUGH,
         local_reply_config=local_replies(ASKED if router.form == HOST_FORM else ASKED + "%PATH(NQ)%"),
     )
+    forward_client(manager, router.tls)
+    return manager
 
 
 def _scoped_routes(router: Router) -> ScopedRoutes:
