@@ -191,7 +191,7 @@ def source(*modules: object) -> str:
     text = "".join(Path(str(module.__file__)).read_text() for module in modules)  # type: ignore[attr-defined]
     for inside, word in (("path", "/svc/NAME"), ("name", "NAME"), ("reason", "…"), ("nack.message", "…")):
         text = text.replace(f"{{{inside}}}", word)
-    return text.replace("%RESPONSE_CODE_DETAILS%", "…")
+    return text.replace("%RESPONSE_CODE_DETAILS%", "…").replace("%UPSTREAM_TRANSPORT_FAILURE_REASON%", "…")
 
 
 TROUBLES = DOCS / "troubleshooting.md"

@@ -73,7 +73,7 @@ class Publisher:
         self._parts: dict[str, Target] = {}
         self._drawn_from: dict[Path, set[str]] = {}
         """The clusters whose endpoints depend on a bound name."""
-        self._spoken: dict[str, Protocol] = {}
+        self._spoken: dict[str, Protocol | None] = {}
         self._complained: dict[Path, str] = {}
         self._unions: dict[Path, dict[Key, _Split]] = {}
         """What leads to several bound names: whether these share instances depends on their endpoints."""
@@ -159,9 +159,11 @@ class Publisher:
         """The endpoints; the cluster too if it is new, or if what they speak is."""
         part, policy = self._parts[cluster].part, self._parts[cluster].policy
         id, known = part.id, part.endpoints(self._known)
-        unsaid = Protocol.GRPC if cluster.endswith(names.GRPC) else Protocol.HTTP1
+        # Where TLS is spoken, the two can agree.
+        plain = None if policy.tls else Protocol.HTTP1
+        unsaid = Protocol.GRPC if cluster.endswith(names.GRPC) else plain
         protocol = _protocol(self._known(id)) or unsaid
-        if self._spoken.get(cluster) is not protocol:
+        if cluster not in self._spoken or self._spoken[cluster] is not protocol:
             self._spoken[cluster] = protocol
             yield CLUSTER, resource(cluster, clusters.cluster(id, protocol, cluster, policy))
         zone = self._zone if policy.balancing.prefer_zone else ""

@@ -6,6 +6,7 @@ PEM. Keys: RSA of 2048 to 4096 bits, or ECDSA on P-256, P-384 or P-521, without 
 from __future__ import annotations
 
 import pathlib
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -91,11 +92,14 @@ def _read(key: str, file: pathlib.Path) -> bytes:
 
 def _certificates(key: str, file: pathlib.Path, text: bytes) -> list[Certificate]:
     from cryptography import x509
+    from cryptography.utils import CryptographyDeprecationWarning
 
     if b"-----BEGIN CERTIFICATE-----" not in text:
         raise BadCertificate(key, file, "no certificate in this file", "PEM expected: -----BEGIN CERTIFICATE-----")
     try:
-        return x509.load_pem_x509_certificates(text)
+        # Of a serial number that is not positive, which some authorities that everyone trusts have.
+        with warnings.catch_warnings(action="ignore", category=CryptographyDeprecationWarning):
+            return x509.load_pem_x509_certificates(text)
     except ValueError:
         raise BadCertificate(key, file, "a certificate in it is damaged", "Get the file again") from None
 

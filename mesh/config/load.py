@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pathlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -30,6 +30,15 @@ class Examined:
     config: Config | None
     errors: tuple[Problem, ...]
     warnings: tuple[Problem, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Looked:
+    """What one file of configuration says of certificates."""
+
+    report: Report
+    named: list[material.Named] = field(default_factory=list)
+    unverified: list[checks.Finding] = field(default_factory=list)
 
 
 def load(path: pathlib.Path) -> Config:
@@ -61,12 +70,11 @@ class _Examination:
         keys = self._keys()
         config = None if keys is None else self._config(keys)
         errors = self._report.problems
-        named: list[material.Named] = []
+        looked: list[_Looked] = []
         if config is not None:
             errors += self._report.found(checks.contradictions(config), self._table)
-            if material_too:
-                named += material.of_routers(config.routers)
-            errors += self._report.found(material.faults(named), self._table)
+            looked = self._material(config) if material_too else []
+            errors += [each for look in looked for each in look.report.found(material.faults(look.named), Table())]
         if config is None or errors:
             here = str(self._path)
             return Examined(None, tuple(sorted(errors, key=lambda each: (each.file != here, each.line, each.column))))
@@ -74,8 +82,21 @@ class _Examination:
         if config.policies_file is None:
             entries = policies.placed(config.policies, self._document, str(self._path), ("policies",))
             config = config.model_copy(update={"policies": entries})
-        doubts = [*checks.doubts(config), *material.doubts(named, certificates.now())]
-        return Examined(config, (), tuple(self._report.found(doubts, self._table)))
+        doubts = self._report.found(checks.doubts(config), self._table)
+        for look in looked:
+            dates = material.doubts(look.named, certificates.now())
+            doubts += look.report.found([*look.unverified, *dates], Table())
+        return Examined(config, (), tuple(doubts))
+
+    def _material(self, config: Config) -> list[_Looked]:
+        here = _Looked(self._report, list(material.of_routers(config.routers)))
+        entries, there = config.policies, here
+        above: Loc = ("policies",)
+        if (file := config.policies_file) is not None:
+            above, there = (), _Looked(Report(str(file), document.read(reading.text(file))))
+        there.named.extend(material.of_policies(entries, above))
+        there.unverified.extend(material.unverified(entries, above))
+        return [here] if there is here else [here, there]
 
     def _keys(self) -> dict[str, object] | None:
         value = self._document.value

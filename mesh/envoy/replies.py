@@ -9,6 +9,7 @@ from functools import cache
 
 from envoy.config.accesslog.v3.accesslog_pb2 import (
     AccessLogFilter,
+    AndFilter,
     ComparisonFilter,
     ExtensionFilter,
     ResponseFlagFilter,
@@ -47,6 +48,7 @@ def local_replies(name: str) -> LocalReplyConfig:
             ),
             _mapper(_flags(*_NO_ENDPOINT), f"no usable endpoint for {name}: none known, or all unhealthy or ejected"),
             _mapper(_flags(*_OVERFLOW), f"too many requests at once for {name}: circuit breaker limit reached"),
+            _mapper(_of_tls(), f"TLS with an endpoint of {name} failed: %UPSTREAM_TRANSPORT_FAILURE_REASON%"),
             _mapper(_flags(*_UNREACHABLE), f"no endpoint of {name} could be reached"),
             _mapper(_flags(*_TOO_SLOW), f"{name} did not answer in time"),
             _mapper(_flags(*_BROKEN), f"the endpoint of {name} broke off"),
@@ -81,7 +83,16 @@ def _status(code: int) -> AccessLogFilter:
 
 
 def _code_details(prefix: str) -> AccessLogFilter:
-    expression = ExpressionFilter(expression=f"response.code_details.startsWith('{prefix}')")
+    return _expression(f"response.code_details.startsWith('{prefix}')")
+
+
+def _of_tls() -> AccessLogFilter:
+    failed = [_flags(*_UNREACHABLE), _expression("upstream.transport_failure_reason.startsWith('TLS')")]
+    return AccessLogFilter(and_filter=AndFilter(filters=failed))
+
+
+def _expression(text: str) -> AccessLogFilter:
+    expression = ExpressionFilter(expression=text)
     return AccessLogFilter(
         extension_filter=ExtensionFilter(
             name="envoy.access_loggers.extension_filters.cel", typed_config=packed(expression)

@@ -9,6 +9,7 @@ from pydantic import Field
 from mesh.config.fields import Section
 from mesh.policy.balancing import Balancing, HealthCheck
 from mesh.policy.resilience import Ejection, Limits, Retries, Timeout
+from mesh.policy.tls import Tls
 
 
 class Settings(Section):
@@ -24,10 +25,12 @@ class Settings(Section):
     """How endpoints share the requests."""
     health_check: HealthCheck | None = Field(default=None)
     """The proxy asks endpoints for their health. null: their sources and their answers tell."""
+    tls: Tls | None = Field(default=None)
+    """The proxy speaks TLS to the endpoints. null: as they are, without."""
 
 
 DEFAULTS: Final = Settings()
-_OF_BOUND_NAMES: Final = ("timeout.connect", "retries.budget", "limits", "ejection", "balancing", "health_check")
+_OF_BOUND_NAMES: Final = ("timeout.connect", "retries.budget", "limits", "ejection", "balancing", "health_check", "tls")
 _OF_ROUTES: Final = ("balancing.hash_on",)
 
 

@@ -107,3 +107,13 @@ def test_an_agent_that_runs_does_not_end_because_of_a_bad_file(tmp_path: Path) -
     file.write_text("routers:\n- tls: {cert: none.pem, key: none.key}\n")
     assert examine(file).config is None
     assert load(file).routers[0].tls is not None
+
+
+def test_a_service_that_need_not_prove_itself_is_a_warning(tmp_path: Path) -> None:
+    file, policies = tmp_path / "tieline.yaml", "- match: /svc\n  tls: {verify: false}\n"
+    file.write_text(f"dtab: /svc => /$/inet\npolicies:\n{policies}")
+    says = "whoever answers is believed to be the service, with any certificate. Remove it, and give `ca` and `san`"
+    assert [str(each) for each in examine(file).warnings] == [f"{file}:4:17: policies[0].tls.verify: {says}"]
+    file.write_text("dtab: /svc => /$/inet\npolicies_file: policies.list\n")
+    (tmp_path / "policies.list").write_text(policies)
+    assert [str(each) for each in examine(file).warnings] == [f"{tmp_path}/policies.list:2:17: [0].tls.verify: {says}"]

@@ -44,6 +44,7 @@ OF_POLICIES = {
     "HashOn": "### balancing.hash_on",
     "SlowStart": "### balancing.slow_start",
     "HealthCheck": "## health_check",
+    "Tls": "## tls",
     "RouterTls": "## TLS at a router",
 }
 
