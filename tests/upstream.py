@@ -23,6 +23,7 @@ class Upstream:
     """By method; health checks apart."""
     headers: dict[str, str] = field(default_factory=dict)
     """Of the last request, in small letters."""
+    path: str = ""
     checked: int = 0
     free: asyncio.Event = field(default_factory=asyncio.Event)
     arrived: asyncio.Event = field(default_factory=asyncio.Event)
@@ -35,6 +36,7 @@ class Upstream:
             self.checked += 1
             return web.Response(status=self.health)
         self.asked[request.method] += 1
+        self.path = request.raw_path
         self.headers = {name.lower(): value for name, value in request.headers.items()}
         self.arrived.set()
         await self.free.wait()

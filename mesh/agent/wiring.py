@@ -10,6 +10,7 @@ from discovery.address import Known, State
 from discovery.observatory import Observatory, SourceEntry
 from discovery.path import Path
 from mesh.agent.binder import Binder, Limits
+from mesh.agent.edge import edge
 from mesh.agent.explainer import Explainer
 from mesh.agent.idle import Idle
 from mesh.agent.nacks import Nacks
@@ -145,7 +146,8 @@ class Brain:
         for each in self.config.routers:
             form = self.routers[each.name].form
             tls = server_tls(each)
-            message = listener(Listener(each.name, each.address, each.port, self._resolver_timeout, form, tls))
+            place = each.name, each.address, each.port
+            message = listener(Listener(*place, self._resolver_timeout, form, tls, edge(each)))
             put.append((LISTENER, resource(each.name, message)))
             # Its acknowledgement says that this router's scopes have come, also where no name is in use yet.
             nobody = unidentified("the Host header is no host name")

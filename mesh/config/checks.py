@@ -10,8 +10,11 @@ from dataclasses import dataclass
 from discovery.path import Path
 from discovery.settings import SourceConfig
 from mesh.config.document import Loc
+from mesh.config.edge import OF_PROXIES, TO_THE_MESH
 from mesh.config.model import Config
+from mesh.config.routers import Router
 from mesh.config.table import remarks, unknown_sources
+from mesh.naming.identifiers import PATH
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +77,10 @@ def _routers(config: Config) -> Iterator[Finding]:
         if router.port == config.admin.port and _same(router.address, config.admin.address):
             message = f"the admin API listens on port {router.port} already"
             yield Finding(("routers", index, "port"), message, "Choose another port for one of the two", ("admin",))
+        if (header := _unheard(router)) is not None:
+            message = f"`{header}` is not taken from callers that are not trusted"
+            hint = "Identify by another header, or write `trusted: true` if nobody else can connect"
+            yield Finding(("routers", index, "identifier"), message, hint)
     for (first, one), (second, other) in itertools.combinations(enumerate(config.routers), 2):
         if one.name == other.name:
             message = f"a second router called {one.name!r}"
@@ -81,6 +88,16 @@ def _routers(config: Config) -> Iterator[Finding]:
         if one.port == other.port and _same(one.address, other.address):
             message = f"the router {one.name!r} listens on port {one.port} already"
             yield Finding(("routers", second, "port"), message, "Give each router its own `port`", ("routers", first))
+
+
+def _unheard(router: Router) -> str | None:
+    """A header that identifies requests and is not taken from this router's callers."""
+    if router.is_trusted:
+        return None
+    removed = TO_THE_MESH if router.xff_num_trusted_hops else (*TO_THE_MESH, *OF_PROXIES)
+    underscores = router.headers_with_underscores != "keep"
+    headers = (part.header.lower() for each in router.identifiers for part in each.parts if part.header != PATH)
+    return next((each for each in headers if each.startswith(removed) or (underscores and "_" in each)), None)
 
 
 def _same(one: str, other: str) -> bool:

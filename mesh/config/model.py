@@ -124,7 +124,11 @@ class Config(Section):
     """The zone of this host, for `prefer_zone`."""
     sources: tuple[SerializeAsAny[SourceConfig], ...] = Field(default=())
     """What is observed, one entry for each platform."""
-    routers: tuple[Router, ...] = Field(default=(Router(),), min_length=1)
+    routers: tuple[Router, ...] = Field(
+        default=(Router(),),
+        min_length=1,
+        json_schema_extra={"default": [{"name": "http", "address": "127.0.0.1", "port": 4140}]},
+    )
     """Where applications send their requests."""
     naming: Naming = Field(default_factory=Naming)
     """How names are bound."""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ipaddress
+from typing import Annotated, Literal
+
 from pydantic import Field
 
 from discovery.path import Path
-from mesh.config.edge import RouterTls
-from mesh.config.fields import Address, MeshPath, Port, Section
+from mesh.config.edge import RouterLimits, RouterTls
+from mesh.config.fields import Address, Flag, MeshPath, Port, Section
 from mesh.config.identifiers import HostIdentifier, Identifiers
 from mesh.naming.identifiers import Identifier
 
@@ -24,6 +27,20 @@ class Router(Section):
     """How a request tells its name: one section, or a list of them, of which the first that identifies it wins."""
     tls: RouterTls | None = Field(default=None)
     """The router speaks TLS, with HTTP/2 and HTTP/1.1: see [traffic](traffic.md). null: plain HTTP."""
+    trusted: Flag | None = Field(default=None, examples=[True])
+    """Whether callers may speak to the mesh: see [traffic](traffic.md). null: true exactly on a loopback address."""
+    xff_num_trusted_hops: Annotated[int, Field(strict=True, ge=0, le=100)] = Field(default=0, examples=[1])
+    """Not trusted: so many proxies stand before this one, whose entries in `x-forwarded-for` are believed."""
+    escaped_slashes: Literal["keep", "reject", "unescape", "redirect"] | None = Field(default=None, examples=["keep"])
+    """What becomes of a path with `%2F` or `%5C`. null: `keep`; `reject` (400) on a router that is not trusted."""
+    headers_with_underscores: Literal["keep", "drop", "reject"] | None = Field(default=None, examples=["keep"])
+    """What becomes of headers such as `x_user`. null: `keep`; `drop` on a router that is not trusted."""
+    limits: RouterLimits = Field(default_factory=RouterLimits)
+    """How much callers may send, how slowly, and how many may come."""
+
+    @property
+    def is_trusted(self) -> bool:
+        return ipaddress.ip_address(self.address).is_loopback if self.trusted is None else self.trusted
 
     @property
     def identifiers(self) -> tuple[Identifier, ...]:

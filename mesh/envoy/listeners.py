@@ -24,7 +24,6 @@ from envoy.config.core.v3.grpc_service_pb2 import GrpcService
 from envoy.config.core.v3.protocol_pb2 import (
     Http1ProtocolOptions,
     Http2ProtocolOptions,
-    HttpProtocolOptions,
     SchemeHeaderTransformation,
 )
 from envoy.config.listener.v3.listener_components_pb2 import Filter, FilterChain
@@ -38,6 +37,7 @@ from envoy.extensions.filters.http.router.v3.router_pb2 import Router as RouterF
 from envoy.extensions.filters.network.http_connection_manager.v3.http_connection_manager_pb2 import (
     HttpConnectionManager,
     HttpFilter,
+    LocalReplyConfig,
     ScopedRds,
     ScopedRoutes,
 )
@@ -50,10 +50,11 @@ from google.protobuf.any_pb2 import Any as PackedAny
 from google.protobuf.wrappers_pb2 import BoolValue, UInt32Value
 
 from mesh.envoy.clusters import BUFFER_BYTES
+from mesh.envoy.edge import BUFFER, Edge, guard, http_filters, network_filters, removals
 from mesh.envoy.keys import HOST_FORM, Fragment, KeyForm
 from mesh.envoy.names import scope_collection, stat_name
 from mesh.envoy.packing import duration, packed
-from mesh.envoy.replies import local_replies
+from mesh.envoy.replies import curt_replies, local_replies
 from mesh.envoy.routes import EXT_PROC, ON_DEMAND, ROUTE_AGAIN
 from mesh.envoy.tls import ServerTls, forward_client, server_socket
 
@@ -69,6 +70,9 @@ ASKED = "%REQ(:AUTHORITY)%"
 FORWARDED_HEADERS = (":authority", ":method", ":path", "content-type", "l5d-dtab")
 
 
+TRUSTED = Edge()
+
+
 @dataclass(frozen=True, slots=True)
 class Router:
     """Where callers connect. `name` tells its scopes from those of other routers."""
@@ -81,6 +85,7 @@ class Router:
     form: KeyForm = HOST_FORM
     """What identifies a request."""
     tls: ServerTls | None = None
+    edge: Edge = TRUSTED
 
 
 def listener(router: Router) -> Listener:
@@ -91,7 +96,7 @@ def listener(router: Router) -> Listener:
         name=router.name,
         stat_prefix=stat_name(router.name),
         address=Address(socket_address=SocketAddress(address=router.address, port_value=router.port)),
-        filter_chains=[_filter_chain(router, [manager])],
+        filter_chains=[_filter_chain(router, [*network_filters(stat_name(router.name), router.edge), manager])],
         per_connection_buffer_limit_bytes=UInt32Value(value=BUFFER_BYTES),
     )
 
@@ -107,19 +112,16 @@ def _filter_chain(router: Router, filters: list[Filter]) -> FilterChain:
 
 
 def _connection_manager(router: Router) -> HttpConnectionManager:
+    filters = [_resolver(router), _on_demand(), _route_again(), *_uncopied(router.form), _router_filter()]
     manager = HttpConnectionManager(
         codec_type=HttpConnectionManager.AUTO,
         stat_prefix=stat_name(router.name),
         scoped_routes=_scoped_routes(router),
-        early_header_mutation_extensions=_copies(router.form),
-        http_filters=[_resolver(router), _on_demand(), _route_again(), *_uncopied(router.form), _router_filter()],
-        upgrade_configs=[HttpConnectionManager.UpgradeConfig(upgrade_type="websocket")],
+        early_header_mutation_extensions=_early(router),
+        http_filters=[*http_filters(router.edge), *filters],
+        upgrade_configs=[_websocket(router, filters)],
         http_protocol_options=Http1ProtocolOptions(accept_http_10=True),
-        http2_protocol_options=Http2ProtocolOptions(
-            allow_connect=True,  # WebSocket over HTTP/2, RFC 8441
-            max_concurrent_streams=UInt32Value(value=1000),
-        ),
-        common_http_protocol_options=HttpProtocolOptions(idle_timeout=duration(timedelta(hours=1))),
+        http2_protocol_options=Http2ProtocolOptions(allow_connect=True),  # WebSocket over HTTP/2, RFC 8441
         # A quiet WebSocket or gRPC watch is not dead. Requests are bounded by their route's timeout, dead peers by
         # TCP keepalive.
         stream_idle_timeout=duration(timedelta(hours=1)),
@@ -131,8 +133,9 @@ def _connection_manager(router: Router) -> HttpConnectionManager:
         merge_slashes=True,
         scheme_header_transformation=SchemeHeaderTransformation(match_upstream=True),
         server_header_transformation=HttpConnectionManager.PASS_THROUGH,
-        local_reply_config=local_replies(ASKED if router.form == HOST_FORM else ASKED + "%PATH(NQ)%"),
+        local_reply_config=_local_replies(router),
     )
+    guard(manager, router.edge)
     forward_client(manager, router.tls)
     return manager
 
@@ -161,11 +164,30 @@ def _fragment(fragment: Fragment) -> ScopedRoutes.ScopeKeyBuilder.FragmentBuilde
     )
 
 
-def _copies(form: KeyForm) -> list[TypedExtensionConfig]:
+def _local_replies(router: Router) -> LocalReplyConfig:
+    if not router.edge.trusted:
+        return curt_replies()
+    return local_replies(ASKED if router.form == HOST_FORM else ASKED + "%PATH(NQ)%")
+
+
+def _websocket(router: Router, filters: list[HttpFilter]) -> HttpConnectionManager.UpgradeConfig:
+    """Its body has no end to wait for."""
+    own = [each for each in http_filters(router.edge) if each.name != BUFFER] + filters
+    limited = router.edge.body_bytes is not None
+    return HttpConnectionManager.UpgradeConfig(upgrade_type="websocket", filters=own if limited else [])
+
+
+def _early(router: Router) -> list[TypedExtensionConfig]:
     """Before the scope is looked for."""
-    if not form.copies:
+    mutations = [*removals(router.edge), *_copies(router.form)]
+    if not mutations:
         return []
-    mutations = [
+    config = packed(EarlyMutation(mutations=mutations))
+    return [TypedExtensionConfig(name="envoy.http.early_header_mutation.header_mutation", typed_config=config)]
+
+
+def _copies(form: KeyForm) -> list[HeaderMutation]:
+    return [
         HeaderMutation(
             append=HeaderValueOption(
                 header=HeaderValue(key=each.header, value=each.value),
@@ -175,8 +197,6 @@ def _copies(form: KeyForm) -> list[TypedExtensionConfig]:
         )
         for each in form.copies
     ]
-    config = packed(EarlyMutation(mutations=mutations))
-    return [TypedExtensionConfig(name="envoy.http.early_header_mutation.header_mutation", typed_config=config)]
 
 
 def _uncopied(form: KeyForm) -> list[HttpFilter]:

@@ -16,6 +16,7 @@ from envoy.config.accesslog.v3.accesslog_pb2 import (
     StatusCodeFilter,
 )
 from envoy.config.core.v3.base_pb2 import DataSource, HeaderValue, HeaderValueOption, RuntimeUInt32
+from envoy.config.core.v3.substitution_format_string_pb2 import SubstitutionFormatString
 from envoy.extensions.access_loggers.filters.cel.v3.cel_pb2 import ExpressionFilter
 from envoy.extensions.filters.network.http_connection_manager.v3.http_connection_manager_pb2 import (
     LocalReplyConfig,
@@ -59,11 +60,19 @@ def local_replies(name: str) -> LocalReplyConfig:
     )
 
 
+@cache
+def curt_replies() -> LocalReplyConfig:
+    """For callers that the inside is none of the business of: the status alone."""
+    status = SubstitutionFormatString(text_format_source=DataSource(inline_string="%RESPONSE_CODE%\n"))
+    unavailable = [_mapper(_flags("NR", "NC"), "", status=503), _mapper(_code_details("ext_proc"), "", status=503)]
+    return LocalReplyConfig(mappers=unavailable, body_format=status)
+
+
 def _mapper(when: AccessLogFilter, said: str, *, status: int | None = None, told: bool = False) -> ResponseMapper:
     header = HeaderValueOption(
         header=HeaderValue(key="l5d-err", value=said), append_action=HeaderValueOption.ADD_IF_ABSENT
     )
-    mapper = ResponseMapper(filter=when, headers_to_add=[header])
+    mapper = ResponseMapper(filter=when, headers_to_add=[header] if said else [])
     if status is not None:
         mapper.status_code.CopyFrom(UInt32Value(value=status))
     if told:

@@ -45,6 +45,7 @@ OF_POLICIES = {
     "SlowStart": "### balancing.slow_start",
     "HealthCheck": "## health_check",
     "Tls": "## tls",
+    "RouterLimits": "### routers[].limits",
     "RouterTls": "## TLS at a router",
 }
 
