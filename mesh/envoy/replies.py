@@ -47,6 +47,7 @@ def local_replies(name: str) -> LocalReplyConfig:
                 status=503,
                 told=True,
             ),
+            _mapper(_code_details("overload"), "this proxy has no memory left and refuses requests until it has"),
             _mapper(_flags(*_NO_ENDPOINT), f"no usable endpoint for {name}: none known, or all unhealthy or ejected"),
             _mapper(_flags(*_OVERFLOW), f"too many requests at once for {name}: circuit breaker limit reached"),
             _mapper(_of_tls(), f"TLS with an endpoint of {name} failed: %UPSTREAM_TRANSPORT_FAILURE_REASON%"),
