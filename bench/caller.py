@@ -25,20 +25,20 @@ class Caller:
         if self._writer is not None:
             self._writer.close()
 
-    async def call(self, name: str) -> tuple[int, bytes]:
-        """Status and body."""
+    async def call(self, name: str, more: str = "") -> tuple[int, bytes]:
+        """Status and body. `more`: header lines, each with its end."""
         assert self._reader is not None
         assert self._writer is not None
-        self._writer.write(f"GET / HTTP/1.1\r\nhost: {name}\r\n\r\n".encode())
+        self._writer.write(f"GET / HTTP/1.1\r\nhost: {name}\r\n{more}\r\n".encode())
         head = await self._reader.readuntil(b"\r\n\r\n")
         at = head.lower().find(b"content-length:")
         length = int(head[at + 15 :].split(b"\r", 1)[0]) if at >= 0 else 0
         return int(head[9:12]), await self._reader.readexactly(length)
 
-    async def timed(self, name: str) -> float:
+    async def timed(self, name: str, more: str = "") -> float:
         """Seconds; a status other than 200 is counted in `failed`."""
         began = time.perf_counter()
-        status, body = await self.call(name)
+        status, body = await self.call(name, more)
         spent = time.perf_counter() - began
         if status != 200:
             self.failed[name] = f"{status} {body[:200].decode(errors='replace')}"

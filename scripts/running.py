@@ -83,7 +83,10 @@ class Agent:
         """The process ids of the supervisor's children: `brain` and `envoy` (the newest)."""
         found: dict[str, int] = {}
         for pid in Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split():
-            command = Path(f"/proc/{pid}/cmdline").read_bytes()
+            try:
+                command = Path(f"/proc/{pid}/cmdline").read_bytes()
+            except (FileNotFoundError, ProcessLookupError):
+                continue  # It ended just now.
             found["brain" if b"mesh.agent.brain" in command else "envoy"] = int(pid)
         return found
 

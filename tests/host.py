@@ -41,10 +41,14 @@ class Host:
     def remove(self, name: str) -> None:
         (self.disco / name).unlink()
 
-    async def call(self, name: str, path: str = "/", method: str = "GET", **headers: str) -> Answer:
+    async def call(
+        self, name: str, path: str = "/", method: str = "GET", port: int | None = None, **headers: str
+    ) -> Answer:
+        """`port`: another router's than the first."""
+        url = self.agent.url if port is None else f"http://127.0.0.1:{port}"
         async with (
             aiohttp.ClientSession() as session,
-            session.request(method, self.agent.url + path, headers={"host": name, **headers}) as response,
+            session.request(method, url + path, headers={"host": name, **headers}, allow_redirects=False) as response,
         ):
             said = {key.lower(): value for key, value in response.headers.items()}
             return Answer(response.status, said, await response.text())

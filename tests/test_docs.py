@@ -14,10 +14,11 @@ import pytest
 from discovery import registry
 from discovery.path import Path as MeshPath
 from mesh.admin import server
-from mesh.agent import facts, refusal, resolver
+from mesh.agent import delegating, facts, proxy_metrics, proxy_rows, refusal, resolver
 from mesh.cli import offline
 from mesh.config.load import examine
 from mesh.envoy import replies
+from mesh.naming import signature
 from mesh.naming.bind import Binding, Broken, Waiting, bind
 from mesh.naming.dtab import parse_dtab
 from mesh.naming.identify import host
@@ -108,6 +109,7 @@ def test_every_configuration_shown_loads(block: Block, tmp_path: Path) -> None:
     # The files of certificates that the manual speaks of.
     for name in ("edge", "partners", "ca", "client"):
         AUTHORITY.server("localhost").write(tmp_path, name)
+    (tmp_path / "overrides.key").write_bytes(bytes(32))
     assert [str(problem) for problem in examine(file).errors] == []
 
 
@@ -198,7 +200,7 @@ TROUBLES = DOCS / "troubleshooting.md"
 
 
 def test_every_refusal_in_the_code_is_in_the_manual_and_the_reverse() -> None:
-    text = source(refusal, resolver, replies)
+    text = source(refusal, resolver, replies, delegating, signature).replace("{MOST_BYTES}", str(delegating.MOST_BYTES))
     rows = list(manual.tables(TROUBLES, "| status | `l5d-err` | means | then |"))
     written = [said for row in rows for said in re.findall(r"`([^`]+)`", row[1])]
     assert [said for said in written if said not in text] == []
@@ -214,8 +216,8 @@ def test_every_log_line_in_the_manual_is_in_the_code() -> None:
 
 
 def test_every_metric_and_page_of_the_admin_api_is_in_the_manual_and_the_reverse() -> None:
-    text = Path(str(facts.__file__)).read_text()
-    counters = set(re.findall(r'counter\(\s*"(tieline_\w+)"', text))
+    text = "".join(Path(str(each.__file__)).read_text() for each in (facts, proxy_metrics, proxy_rows))
+    counters = set(re.findall(r'(?:counter\(|COUNTER,)\s*"(tieline_\w+)"', text))
     metrics = {f"{name}_total" if name in counters else name for name in re.findall(r'"(tieline_\w+)"', text)}
     rows = manual.tables(DOCS / "how-it-works.md", "| metric | is |")
     assert {manual.code(row[0]).partition("{")[0] for row in rows} == metrics

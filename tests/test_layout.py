@@ -22,7 +22,6 @@ COVERED_ELSEWHERE = {
     "tests/discovery/test_holding.py": ["discovery/address.py"],
     "tests/mesh/naming/test_dtab.py": ["discovery/path.py", "mesh/naming/tree.py"],
     "tests/discovery/contract.py": ["discovery/source.py"],
-    "tests/discovery/aws/test_api.py": ["discovery/aws/connections.py"],
     "tests/discovery/ecs/test_source.py": [
         f"discovery/ecs/{name}.py" for name in ("feed", "lookup", "reading", "shapes")
     ],
@@ -41,6 +40,32 @@ COVERED_ELSEWHERE = {
     "tests/mesh/agent/test_edge.py": ["mesh/envoy/edge.py"],
     "tests/mesh/agent/test_origination.py": ["mesh/envoy/origination.py", "mesh/policy/tls.py"],
     "tests/mesh/agent/test_tls.py": ["mesh/agent/secrets.py", "mesh/envoy/tls.py"],
+    "tests/mesh/agent/test_overrides.py": [
+        "mesh/agent/delegating.py",
+        "mesh/config/routers.py",
+        "mesh/envoy/delegation.py",
+    ],
+    "tests/mesh/agent/test_failover.py": ["mesh/agent/targets.py", "mesh/envoy/composite.py"],
+    "tests/mesh/agent/test_deadlines.py": ["mesh/envoy/deadlines.py"],
+    "tests/mesh/agent/test_chosen_endpoints.py": ["mesh/policy/subset.py"],
+    "tests/mesh/agent/test_mirrors.py": ["mesh/envoy/mirroring.py", "mesh/policy/mirroring.py"],
+    "tests/mesh/agent/test_shaping.py": [f"mesh/policy/{name}.py" for name in ("headers", "rewriting", "shaping")],
+    "tests/mesh/agent/test_access_log.py": [
+        "mesh/agent/seeing.py",
+        "mesh/agent/table_version.py",
+        "mesh/config/seeing.py",
+        "mesh/envoy/access_log.py",
+        "mesh/envoy/sight.py",
+    ],
+    "tests/mesh/agent/test_destination.py": ["mesh/envoy/destination.py"],
+    "tests/mesh/agent/test_tracing.py": ["mesh/envoy/tracing.py"],
+    "tests/mesh/agent/test_proxy_metrics.py": [
+        "mesh/agent/counted.py",
+        "mesh/agent/proxy_rows.py",
+        "mesh/envoy/labels.py",
+    ],
+    "tests/mesh/agent/test_tcp.py": ["mesh/agent/publishing.py", "mesh/agent/streams.py"],
+    "tests/mesh/agent/test_tls_passthrough.py": ["mesh/agent/sni_resolver.py", "mesh/agent/stream_routers.py"],
     "tests/mesh/agent/test_snapshot.py": ["mesh/agent/snapshot_file.py"],
     "tests/mesh/agent/test_supervisor.py": [
         *(f"mesh/agent/{name}.py" for name in ("adoption", "brain", "brain_process", "child", "plan")),

@@ -5,7 +5,7 @@
     GET /explain?name=&router=&dtab=   why a name leads where it leads
     GET /names[?all=1]              the names in use; with all=1 what the sources could name
     GET /status                     sources, proxies, what Envoy acknowledged and refused
-    GET /metrics                    Prometheus text: the brain's, then Envoy's
+    GET /metrics                    Prometheus text: the proxy's and the brain's
 
 Errors are JSON: {"error": …}. 400: the question is malformed, 404: no such page or router.
 """

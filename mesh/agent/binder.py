@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from discovery.address import Bound, Failed, Known, Neg, Pending, State
 from discovery.observatory import Observatory
 from discovery.path import Path
+from mesh.agent.mirrors import Copy, copies
 from mesh.agent.names import Key, Name, Names
-from mesh.agent.publisher import Publisher
+from mesh.agent.publishing import Publishing
 from mesh.agent.refusal import Refusal, refused
+from mesh.envoy.delegation import Delegated
 from mesh.naming.bind import Binding, Broken, Namer, Options, Waiting, bind, has_endpoint
 from mesh.naming.dtab import Dtab
 from mesh.naming.trace import Grade
@@ -30,6 +32,8 @@ time, so that nobody can fill the table with them."""
 class Limits:
     names: int = 20_000
     refused: int = 1_000
+    delegated: int = 1_000
+    """Names under tables that requests bring: whoever may bring one can bring any number of them."""
 
 
 class Binder:
@@ -41,7 +45,7 @@ class Binder:
         options: Options,
         limits: Limits,
         observatory: Observatory,
-        publisher: Publisher,
+        publisher: Publishing,
         clock: Callable[[], float],
     ) -> None:
         self.names = Names()
@@ -58,7 +62,16 @@ class Binder:
         self.on_wanted: Callable[[Path, State | None], None] = lambda _path, _state: None
         self.on_names_changed: Callable[[Name, bool], None] = lambda _name, _kept: None
 
-    def ask(self, key: Key, path: Path, *, consumed: int = 0, adopted: bool = False, kept: bool = False) -> Name | None:
+    def ask(
+        self,
+        key: Key,
+        path: Path,
+        *,
+        consumed: int = 0,
+        adopted: bool = False,
+        kept: bool = False,
+        fixed: bool = False,
+    ) -> Name | None:
         """The name in use, bound as far as it can be now. None when there is no room for another one."""
         now = self._clock()
         name = self.names.get(key)
@@ -66,10 +79,28 @@ class Binder:
             name.asked = now
             self.names.touch(name)
             return name
-        if not self._room():
+        if not fixed and not self._room():
             return None
         self.asked += 1
-        name = Name(*key, path, now, now, consumed=consumed, kept=kept, adopted=adopted, published=adopted)
+        name = Name(*key, path, now, now, consumed=consumed, kept=kept, adopted=adopted, published=adopted, fixed=fixed)
+        self.names.add(name)
+        self.rebind(name)
+        return name
+
+    def delegate(self, key: Key, path: Path, local: Dtab, delegated: Delegated, consumed: int) -> Name | None:
+        """The name as it is bound for requests with this table, which none but they ask for."""
+        now = self._clock()
+        name = self.names.get(key)
+        if name is not None:
+            name.asked = now
+            self.names.touch(name)
+            return name
+        if self.names.delegated_count >= self._limits.delegated:
+            oldest = next((name for name in self.names.delegated if not name.waiters), None)
+            if oldest is None:
+                return None
+            self.drop(oldest)
+        name = Name(*key, path, now, now, consumed=consumed, local=local, delegated=delegated)
         self.names.add(name)
         self.rebind(name)
         return name
@@ -87,7 +118,7 @@ class Binder:
         name.grpc = True
         if name.kept and name.binding is not None and not is_waiting(name):
             self._act(name, name.binding)
-            self.on_names_changed(name, True)
+            self._tell(name)
 
     def _room(self) -> bool:
         if self.names.refused_count >= self._limits.refused:
@@ -108,7 +139,12 @@ class Binder:
             self._release(path, linger=name.kept)
         self._wake(name)
         if name.kept:
-            self.on_names_changed(name, False)
+            name.kept = False
+            self._tell(name)
+
+    def _tell(self, name: Name) -> None:
+        if name.local is None and not name.fixed:
+            self.on_names_changed(name, name.kept)
 
     def on_state(self, path: Path, state: State) -> None:
         """Called by the observatory for every change. Most change endpoints only, which no binding depends on.
@@ -138,7 +174,7 @@ class Binder:
 
     def hurry(self, name: Name) -> None:
         """The first choice is slow: ask for every alternate now, so that none waits for another's time-out."""
-        binding = self._bind(name.path, exhaustive=True)
+        binding = self._bind(name, exhaustive=True)
         self._want(name, name.wanted, binding.wanted - name.wanted)
 
     def rebind(self, name: Name) -> None:
@@ -149,22 +185,34 @@ class Binder:
         if name.hurried:
             self._want(name, name.wanted, frozenset())
         self._act(name, binding)
-        for path in self._untold & binding.wanted:
+        for path in self._untold & name.wanted:
             self._take_away(path, self._observatory.state(path))
         self._wake(name)
 
     def _settle(self, name: Name) -> Binding:
         for _ in range(ROUNDS):
-            binding = self._bind(name.path)
-            fresh = binding.wanted - name.wanted
-            self._want(name, binding.wanted, name.hurried)
+            binding = self._bind(name)
+            name.copies = self._copies(name) if binding.grade in (Grade.LIVE, Grade.LOST) else ()
+            wanted = binding.wanted.union(*(each.binding.wanted for each in name.copies))
+            fresh = wanted - name.wanted
+            self._want(name, wanted, name.hurried)
             if all(isinstance(self._observatory.state(path), Pending) for path in fresh):
                 break
         return binding
 
-    def _bind(self, path: Path, *, exhaustive: bool = False) -> Binding:
+    def _bind(self, name: Name, *, exhaustive: bool = False) -> Binding:
+        failover = self._publisher.policies.of_name(name.path).failover
+        return self._walk(name, name.path, exhaustive=exhaustive, failover=failover)
+
+    def _copies(self, name: Name) -> tuple[Copy, ...]:
+        """A name without a mirror for its copies is served as ever."""
+        return copies(self._publisher.policies.of_name(name.path), lambda path: self._walk(name, path))
+
+    def _walk(self, name: Name, path: Path, *, exhaustive: bool = False, failover: bool = False) -> Binding:
         self.binds += 1
-        return bind(self.dtab, path, self.namers, self._observatory.state, self.options, exhaustive=exhaustive)
+        dtab = self.dtab + name.local if name.local else self.dtab
+        state, options = self._observatory.state, self.options
+        return bind(dtab, path, self.namers, state, options, exhaustive=exhaustive, failover=failover)
 
     def _want(self, name: Name, wanted: frozenset[Path], hurried: frozenset[Path]) -> None:
         before, after = name.wanted | name.hurried, wanted | hurried
@@ -198,7 +246,7 @@ class Binder:
         self.names.mark_refused(name, refused=not exists)
         if name.kept != exists:
             name.kept = exists
-            self.on_names_changed(name, exists)
+            self._tell(name)
 
     def unanswered(self, binding: Binding) -> bool:
         """Whether it rests on a source that has not answered: then we can't say what does not exist."""
@@ -206,7 +254,7 @@ class Binder:
 
     def refusal(self, name: Name) -> Refusal:
         assert name.binding is not None
-        return refused(name.binding, name.key, unanswered=self.unanswered(name.binding))
+        return refused(name.binding, name.key, unanswered=self.unanswered(name.binding), local=name.local)
 
     @staticmethod
     def _wake(name: Name) -> None:

@@ -26,8 +26,9 @@ from discovery.observatory import SourceEntry
 from discovery.observing import Settings
 from discovery.settings import SourceConfig
 from mesh.admin.server import serving
+from mesh.agent import envoy_admin, sni_resolver
 from mesh.agent import resolver as resolving
-from mesh.agent.adoption import scopes
+from mesh.agent.adoption import scopes, streams
 from mesh.agent.brain_process import HEARTBEAT_SECONDS, PIPE_VARIABLE
 from mesh.agent.facts import BrainFacts
 from mesh.agent.log import configure
@@ -36,6 +37,7 @@ from mesh.agent.wiring import NOBODY, Brain
 from mesh.config.load import load
 from mesh.config.model import Config
 from mesh.config.problem import ConfigError
+from mesh.config.routers import Router
 from mesh.envoy.names import scope_resource
 from mesh.xds.resource import LISTENER, SCOPE
 from mesh.xds.server import SERVER_OPTIONS, listen
@@ -57,7 +59,7 @@ async def run(config: Config, pipe: int | None) -> None:
         brain = Brain(config, [*entries, *_inet(config.naming.bind_timeout)], restored.observations, snapshot)
         await stack.enter_async_context(brain.observatory)
         brain.publish_listeners()
-        brain.adopt(await scopes(brain.envoy_admin))
+        brain.adopt(await scopes(brain.envoy_admin), await streams(brain.envoy_admin))
         brain.restore(restored.names)
         logger.info("the brain runs", extra={"fields": {"names_restored": len(restored.names)}})
         await _serve(stack, brain, pipe, stop)
@@ -115,7 +117,7 @@ async def _serving_envoy(brain: Brain) -> AsyncIterator[None]:
     socket.unlink(missing_ok=True)
     server = grpc.aio.server(options=SERVER_OPTIONS)
     brain.ads.add_to(server)
-    server.add_generic_rpc_handlers((resolving.handler(brain.resolver),))
+    server.add_generic_rpc_handlers((resolving.handler(brain.resolver), sni_resolver.handler(brain.sni_resolver)))
     listen(server, socket)
     await server.start()
     try:
@@ -141,13 +143,24 @@ async def _become_ready(brain: Brain, pipe: int | None) -> None:
                 extra={"fields": {"router": router.name}},
             )
             return
-        await brain.ads.applied(SCOPE, scope_resource(router.name, NOBODY))
-        while not await _takes_connections(router.address, router.port):  # noqa: ASYNC110 - another process's port
+        if router.protocol == "http":
+            await brain.ads.applied(SCOPE, scope_resource(router.name, NOBODY))
+        while not await _listens(brain, router):  # noqa: ASYNC110 - another process's port
             await asyncio.sleep(CONNECT_PAUSE_SECONDS)
     brain.ready = True
     logger.info("ready")
     if pipe is not None:
         os.write(pipe, b"ready\n")
+
+
+async def _listens(brain: Brain, router: Router) -> bool:
+    """A connection that is made to a TCP router's port is made to the service, too; so Envoy is asked."""
+    if router.protocol == "http":
+        return await _takes_connections(router.address, router.port)
+    try:
+        return router.name in await envoy_admin.listeners(brain.envoy_admin)
+    except (OSError, TimeoutError, ValueError, EOFError):
+        return False
 
 
 async def _takes_connections(address: str, port: int) -> bool:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 
 from mesh.config.routers import Router
+from mesh.envoy.destination import ASKS
 from mesh.envoy.edge import Edge
+from mesh.naming.local import CONTEXT, SIGNATURE, USER
 
 HEADER_SECONDS, REQUEST_SECONDS = 10.0, 300.0
 """On a router that is not trusted."""
@@ -26,4 +28,10 @@ def edge(router: Router) -> Edge:
         idle_seconds=limits.idle or (3600.0 if trusted else 300.0),
         connections=limits.connections,
         streams=limits.streams or (1000 if trusted else 100),
+        heard=_heard(router),
     )
+
+
+def _heard(router: Router) -> tuple[str, ...]:
+    tables = () if router.accepts == "off" else (CONTEXT, USER, SIGNATURE)
+    return (*tables, ASKS) if router.show_destination == "on_request" else tables

@@ -100,6 +100,13 @@ class EnvoyProcess:
         times = ["--drain-time-s", str(drain), "--parent-shutdown-time-s", str(drain + SHUTDOWN_MARGIN_SECONDS)]
         self._generations.append(await child.start([*self._arguments, *times, *generation]))
 
+    async def reopen_logs(self) -> None:
+        """What was moved away is written no more."""
+        try:
+            await envoy_admin.post(self._admin, "/reopen_logs")
+        except (OSError, EOFError, ValueError) as error:
+            logger.warning("Envoy did not reopen its logs", extra={"fields": {"error": error}})
+
     async def drain(self) -> None:
         """Returns when no caller is connected any more, or when the drain time is over."""
         try:

@@ -13,9 +13,10 @@ from discovery.address import Bound, Endpoint, Known, Pending, State
 from discovery.observatory import Observatory
 from discovery.path import Path
 from mesh.agent.binder import Binder
-from mesh.agent.overlap import leaves, owners
+from mesh.agent.overlap import every_leaf, leaves, owners
 from mesh.agent.routers import Router
 from mesh.agent.sources import head
+from mesh.agent.stream_routers import StreamRouter
 from mesh.naming.bind import Binding, bind
 from mesh.naming.dtab import Dtab
 from mesh.naming.explain import Asked, explain, trail
@@ -23,6 +24,7 @@ from mesh.naming.identify import Unidentified
 from mesh.naming.trace import Grade
 from mesh.policy import shown
 from mesh.policy.effective import Policies
+from mesh.policy.subset import in_subset
 
 OUTCOMES = {
     Grade.LIVE: "bound",
@@ -44,7 +46,7 @@ class UnknownRouter(Exception):
 class Explainer:
     binder: Binder
     observatory: Observatory
-    routers: Mapping[str, Router]
+    routers: Mapping[str, Router | StreamRouter]
     policies: Policies
     patience_seconds: float
     _changes: set[asyncio.Event] = field(default_factory=set)
@@ -60,12 +62,18 @@ class Explainer:
         wanted: set[Path] = set()
         try:
             binding = await self._bind(path, local, wanted)
-            return self._answer(name, chosen, binding, local)
+            answer = self._answer(name, chosen, binding, local)
+            answer["mirrors"] = [
+                self._mirror(mirror.percent, await self._bind(to, local, wanted))
+                for mirror in self.policies.of_name(path).mirror
+                if (to := mirror.path) is not None
+            ]
+            return answer
         finally:
             for want in wanted:
                 self.observatory.release(want)
 
-    def _router(self, name: str | None) -> Router:
+    def _router(self, name: str | None) -> Router | StreamRouter:
         if name is None:
             return next(iter(self.routers.values()))
         if name not in self.routers:
@@ -81,7 +89,13 @@ class Explainer:
                 while True:
                     change.clear()
                     binding = bind(
-                        dtab, path, self.binder.namers, self.observatory.state, self.binder.options, exhaustive=True
+                        dtab,
+                        path,
+                        self.binder.namers,
+                        self.observatory.state,
+                        self.binder.options,
+                        exhaustive=True,
+                        failover=self.policies.of_name(path).failover,
                     )
                     for want in binding.wanted - wanted:
                         self.observatory.want(want)
@@ -96,14 +110,17 @@ class Explainer:
         finally:
             self._changes.discard(change)
 
-    def _answer(self, name: str, router: Router, binding: Binding, local: Dtab | None) -> dict[str, object]:
-        ids = list(dict.fromkeys(leaves(binding.tree)))
+    def _answer(
+        self, name: str, router: Router | StreamRouter, binding: Binding, local: Dtab | None
+    ) -> dict[str, object]:
+        ids = list(dict.fromkeys(every_leaf(binding.tree)))
         owner = owners(ids, self._endpoints)
         in_use = [used for used in self.binder.names.aliases(binding.path) if used.router == router.name]
         return {
             "name": name,
             "path": binding.path.show(),
             "router": router.name,
+            "protocol": router.protocol,
             "outcome": OUTCOMES[binding.grade],
             "unanswered": self.binder.unanswered(binding),
             "local_dtab": local.show() if local else None,
@@ -112,6 +129,16 @@ class Explainer:
             "endpoints": {id.show(): self._described(binding.path, id, owner) for id in ids},
             "policy": shown.of_name(self.policies, binding.path),
             "in_use": [used.key for used in in_use],
+        }
+
+    def _mirror(self, percent: float, binding: Binding) -> dict[str, object]:
+        ids = dict.fromkeys(leaves(binding.tree))
+        return {
+            "to": binding.path.show(),
+            "percent": percent,
+            "outcome": OUTCOMES[binding.grade],
+            "tree": explain(binding, self.observatory.state, self._asked),
+            "endpoints": {id.show(): [_endpoint(each) for each in self._endpoints(id)] for id in ids},
         }
 
     def _asked(self, name: Path) -> Asked | None:
@@ -125,15 +152,20 @@ class Explainer:
     def _described(self, path: Path, id: Path, owner: Mapping[tuple[str, int], Path]) -> dict[str, object]:
         entry = self.observatory.entry(id)
         known = described(self.observatory.state(id), self.observatory.held_since(id))
+        used = set(in_subset(self._endpoints(id), self.policies.of_bound(path, id).balancing.subset))
         endpoints = [
-            {**_endpoint(each), "counted_in": None if owner[each.key] == id else owner[each.key].show()}
+            {
+                **_endpoint(each),
+                "counted_in": None if owner[each.key] == id else owner[each.key].show(),
+                "in_subset": each in used,
+            }
             for each in self._endpoints(id)
         ]
         policy = shown.of_bound(self.policies, path, id)
         return {"source": head(entry) if entry else None, **known, "endpoints": endpoints, "policy": policy}
 
 
-def _path(name: str, router: Router) -> Path:
+def _path(name: str, router: Router | StreamRouter) -> Path:
     if name.startswith("/"):
         return Path.parse(name)
     identified = router.named(name)

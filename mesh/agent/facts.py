@@ -16,10 +16,12 @@ from discovery.address import Bound, Known
 from discovery.observatory import SourceEntry
 from discovery.path import Path
 from mesh.admin.metrics import Sample, counter, exposition, gauge, histogram
-from mesh.agent import envoy_admin, sources
+from mesh.agent import envoy_admin, proxy_metrics, sources
+from mesh.agent.counted import OTHER
 from mesh.agent.names import Name
+from mesh.agent.proxy_metrics import Subjects
 from mesh.agent.sources import Survey
-from mesh.envoy.names import scope_resource
+from mesh.envoy.names import scope_resource, stat_name, stream_cluster
 from mesh.naming.bind import Broken, Waiting
 from mesh.naming.dtab import Dtab
 from mesh.naming.show import show_tree
@@ -31,7 +33,6 @@ if TYPE_CHECKING:
     from mesh.agent.wiring import Brain
 
 TYPES = {CLUSTER: "CDS", ENDPOINTS: "EDS", LISTENER: "LDS", SCOPE: "SRDS", SECRET: "SDS"}
-ENVOY_METRICS = "/stats/prometheus?usedonly"
 
 
 class BrainFacts:
@@ -52,17 +53,23 @@ class BrainFacts:
         router = str(answer["router"])
         keys = answer.pop("in_use")
         assert isinstance(keys, list)
-        keys = [key for key in keys if self._brain.ads.store.get(SCOPE, scope_resource(router, key))]
+        keys = [key for key in keys if self._brain.ads.store.get(*self._resource(router, key))]
         answer["proxies"] = [
             self._proxy(router, str(key), holding) for key in keys for holding in self._holdings(router, key)
         ]
         return answer
 
     def _holdings(self, router: str, key: str) -> tuple[Holding, ...]:
-        return self._brain.ads.holdings(SCOPE, scope_resource(router, key))
+        return self._brain.ads.holdings(*self._resource(router, key))
+
+    def _resource(self, router: str, key: str) -> tuple[str, str]:
+        """What Envoy has of a name."""
+        if router in self._brain.stream_routers:
+            return CLUSTER, stream_cluster(router, key)
+        return SCOPE, scope_resource(router, key)
 
     def _proxy(self, router: str, key: str, holding: Holding) -> dict[str, object]:
-        stored = self._brain.ads.store.get(SCOPE, scope_resource(router, key))
+        stored = self._brain.ads.store.get(*self._resource(router, key))
         return {
             "id": holding.node,
             "key": key,
@@ -73,7 +80,7 @@ class BrainFacts:
 
     def names(self) -> dict[str, object]:
         now = time.monotonic()
-        return {"names": [self._name(name, now) for name in self._brain.binder.names]}
+        return {"names": [self._name(name, now) for name in self._brain.binder.names if name.local is None]}
 
     def _name(self, name: Name, now: float) -> dict[str, object]:
         state = self._brain.observatory.state
@@ -106,9 +113,14 @@ class BrainFacts:
             "version": importlib.metadata.version("tieline"),
             "uptime_seconds": round(time.time() - self._started, 1),
             "ready": self.ready(),
+            "table": self._brain.table_version,
             "brain": {"pid": os.getpid(), "rss_bytes": _rss_bytes()},
             "envoy": await self._envoy(),
-            "names": {"in_use": len(self._brain.binder.names), "refused": self._brain.binder.names.refused_count},
+            "names": {
+                "in_use": len(self._brain.binder.names) - self._brain.binder.names.delegated_count,
+                "refused": self._brain.binder.names.refused_count,
+                "delegated": self._brain.binder.names.delegated_count,
+            },
             "sources": [
                 sources.row(entry, surveys[entry.root], observatory.outage(entry.root), now) for entry in entries
             ],
@@ -126,18 +138,31 @@ class BrainFacts:
         return answer
 
     async def metrics(self) -> str:
-        ours = exposition(self._families())
-        try:
-            return ours + (await envoy_admin.get(self._brain.envoy_admin, ENVOY_METRICS)).decode()
-        except (OSError, TimeoutError, ValueError, EOFError):
-            return ours
+        return exposition([*await proxy_metrics.families(self._brain.envoy_admin, self._subjects), *self._families()])
+
+    def _subjects(self) -> Subjects:
+        brain = self._brain
+        routed = [each for each in brain.binder.names if each.router in brain.routers]
+        names = {(each.router, brain.counted.prefix(each.router, each.path)): each.path for each in routed}
+        return Subjects(
+            routers=frozenset(brain.routers),
+            names={key: OTHER if key[1] == OTHER else path.show() for key, path in names.items()},
+            bound={stat_name(cluster): shown for cluster, shown in brain.publisher.clusters()},
+        )
 
     def _families(self) -> Iterable[Metric]:
         brain = self._brain
         surveys = sources.surveys(brain.observatory, brain.entries)
         resolved: list[Sample] = [({"status": str(code)}, n) for code, n in brain.resolver.answers.items()]
         yield gauge("tieline_ready", "1 once an Envoy has acknowledged its configuration.", [({}, self.ready())])
-        yield gauge("tieline_names", "Names in use.", [({}, len(brain.binder.names))])
+        yield gauge(
+            "tieline_names", "Names in use.", [({}, len(brain.binder.names) - brain.binder.names.delegated_count)]
+        )
+        yield gauge(
+            "tieline_names_delegated",
+            "Names bound under tables that requests bring.",
+            [({}, brain.binder.names.delegated_count)],
+        )
         yield gauge("tieline_names_refused", "Names remembered as refused.", [({}, brain.binder.names.refused_count)])
         yield gauge(
             "tieline_observations",
@@ -150,6 +175,7 @@ class BrainFacts:
         yield counter("tieline_binds", "Evaluations of the delegation table.", [({}, brain.binder.binds)])
         yield counter("tieline_resolved", "Requests to names not bound yet, by answer.", resolved)
         yield counter("tieline_nacks", "Resources that Envoy refused.", [({}, brain.nacks.count)])
+        yield gauge("tieline_proxy_streams", "Proxies connected to the brain.", [({}, len(brain.ads.status()))])
         yield gauge(
             "tieline_certificate_expiry_seconds", "When what Envoy has expires, since the epoch.", self._expiries()
         )

@@ -11,7 +11,7 @@ from pathlib import Path as File
 
 from mesh.agent import envoy_admin
 from mesh.agent.binder import Binder
-from mesh.agent.publisher import Publisher
+from mesh.agent.publishing import Publishing
 from mesh.envoy import names as envoy_names
 from mesh.xds.server import Ads
 
@@ -26,7 +26,7 @@ LEAST_SECONDS, MOST_SECONDS = 0.25, 60.0
 @dataclass(slots=True)
 class Idle:
     binder: Binder
-    publisher: Publisher
+    publisher: Publishing
     ads: Ads
     admin: File
     clock: Callable[[], float]
@@ -64,9 +64,16 @@ class Idle:
             return
         now = self.clock()
         for name in list(self.binder.names):
-            stats = {envoy_names.stat_name(cluster) for cluster in name.targets}
+            if name.local is not None:
+                # Each of its requests asks; its clusters are others', too.
+                if now - name.asked >= self.idle_seconds and not name.waiters:
+                    self.binder.drop(name)
+                continue
+            stats = {envoy_names.stat_name(cluster) for cluster in name.targets - name.mirrored}
             if stats & busy:
                 name.used = now
+            elif name.fixed:
+                continue
             elif now - max(name.used, name.asked) >= self.idle_seconds and not name.waiters and name.published:
                 self.binder.drop(name)
 

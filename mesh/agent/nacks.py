@@ -12,6 +12,7 @@ from mesh.agent.names import Name
 from mesh.envoy.names import scope_resource
 from mesh.naming.show import show_prefix, show_tree
 from mesh.naming.trace import Step
+from mesh.policy.effective import Policies
 from mesh.xds.events import Nack
 from mesh.xds.server import Ads
 from mesh.xds.status import Standing
@@ -22,8 +23,9 @@ KEPT = 50
 
 
 class Nacks:
-    def __init__(self, binder: Binder, ads: Ads) -> None:
+    def __init__(self, binder: Binder, ads: Ads, policies: Policies | None = None) -> None:
         self._binder = binder
+        self._policies = policies or Policies()
         self._ads = ads
         self._recent: deque[dict[str, object]] = deque(maxlen=KEPT)
         self.count = 0
@@ -48,12 +50,19 @@ class Nacks:
         return any(each.standing is Standing.REFUSED for each in standings)
 
     def _because(self, resource: str) -> list[str]:
-        """The names that need this resource, each with the dentries that led there."""
-        return [f"{name.path.show()} by {_dentries(name)}" for name in self._needing(resource)][:5]
+        """The names that need this resource, each with the dentries that led there and its policies."""
+        return [f"{name.path.show()} by {_dentries(name)}{self._entries(name)}" for name in self._needing(resource)][:5]
+
+    def _entries(self, name: Name) -> str:
+        found = {entry: None for id in (None, *name.clusters) for entry in self._policies.matching(name.path, id)}
+        shown = ", ".join(f"{entry.match} ({entry.where})" for entry in found)
+        return f" with the policies {shown}" if shown else ""
 
     def _needing(self, resource: str) -> Iterable[Name]:
         for name in self._binder.names:
             owned = {scope_resource(name.router, name.key), *name.targets}
+            if name.fixed:
+                owned.add(name.router)
             if resource in owned:
                 yield name
 

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
 from discovery.path import Path
+from mesh.agent.mirrors import Copy
+from mesh.envoy.delegation import Delegated
 from mesh.naming.bind import Binding
+from mesh.naming.dtab import Dtab
 
 Key = tuple[str, str]
 """The router's name, and what identifies the request there (mesh.envoy.keys). By Host: as it was sent, without
@@ -32,6 +36,9 @@ class Name:
     clusters: frozenset[Path] = frozenset()
     """The bound names it leads to; `targets` are the clusters that Envoy has for them."""
     targets: frozenset[str] = frozenset()
+    copies: tuple[Copy, ...] = ()
+    """Where copies of its requests go; `mirrored` are those of the clusters that only these need."""
+    mirrored: AbstractSet[str] = frozenset()
     grpc: bool = False
     """It was asked for with gRPC."""
     published: bool = False
@@ -39,6 +46,11 @@ class Name:
     """It exists, so the disk remembers it."""
     adopted: bool = False
     """Envoy has it from an earlier brain, and our sources haven't answered for it yet: nothing of it is withdrawn."""
+    fixed: bool = False
+    """All that its router leads to: in use as long as the agent runs."""
+    local: Dtab | None = None
+    """The table that requests bring; this name is for these alone. None: it is for all others."""
+    delegated: Delegated | None = None
     waiters: list[Callable[[], None]] = field(default_factory=list)
 
     @property
@@ -54,6 +66,7 @@ class Names:
         self._by_wanted: dict[Path, dict[Key, Name]] = {}
         self._refused: OrderedDict[Key, Name] = OrderedDict()
         self._by_path: dict[Path, dict[Key, Name]] = {}
+        self._delegated: OrderedDict[Key, Name] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._by_key)
@@ -66,11 +79,15 @@ class Names:
 
     def add(self, name: Name) -> None:
         self._by_key[name.id] = name
+        if name.local is not None:
+            self._delegated[name.id] = name
+            return
         self._by_path.setdefault(name.path, {})[name.id] = name
 
     def discard(self, name: Name) -> None:
         del self._by_key[name.id]
         self._refused.pop(name.id, None)
+        self._delegated.pop(name.id, None)
         _take(self._by_path, name.path, name)
         for path in name.wanted | name.hurried:
             _take(self._by_wanted, path, name)
@@ -90,19 +107,29 @@ class Names:
 
     def mark_refused(self, name: Name, *, refused: bool) -> None:
         """Refused names are many and cheap to lose: they have an order of their own, oldest first."""
-        if not refused:
+        if not refused or name.fixed or name.local is not None:
             self._refused.pop(name.id, None)
         else:
             self._refused[name.id] = name
             self._refused.move_to_end(name.id)
 
     def touch(self, name: Name) -> None:
-        if name.id in self._refused:
-            self._refused.move_to_end(name.id)
+        for order in (self._refused, self._delegated):
+            if name.id in order:
+                order.move_to_end(name.id)
 
     @property
     def bound_count(self) -> int:
-        return len(self._by_key) - len(self._refused)
+        return len(self._by_key) - len(self._refused) - len(self._delegated)
+
+    @property
+    def delegated(self) -> Iterable[Name]:
+        """Those for tables that requests bring, the one that was asked for longest ago first."""
+        return self._delegated.values()
+
+    @property
+    def delegated_count(self) -> int:
+        return len(self._delegated)
 
     @property
     def refused(self) -> Iterable[Name]:

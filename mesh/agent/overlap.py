@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from discovery.address import Endpoint
 from discovery.path import Path
-from mesh.naming.tree import BoundTree, Leaf, Union
+from mesh.naming.tree import Alt, BoundTree, Leaf, Union
 
 Endpoints = Callable[[Path], tuple[Endpoint, ...]]
 Key = tuple[str, int]
@@ -60,9 +60,23 @@ def counted(tree: BoundTree, found: Mapping[Path, Part], known: Endpoints) -> Bo
     return _pruned(tree, gone) if gone else tree
 
 
+def every_leaf(tree: object) -> Iterator[Path]:
+    """As `leaves`, and those that stand by."""
+    if isinstance(tree, Alt):
+        for each in tree.trees:
+            yield from every_leaf(each)
+    elif isinstance(tree, Union):
+        for branch in tree.branches:
+            yield from every_leaf(branch.tree)
+    else:
+        yield from leaves(tree)
+
+
 def leaves(tree: object) -> Iterator[Path]:
     """The ids a bound tree leads to, from left to right."""
     match tree:
+        case Alt(trees):
+            yield from leaves(trees[0])
         case Leaf(value):
             yield value.id
         case Union(branches):

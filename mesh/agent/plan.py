@@ -8,6 +8,7 @@ import socket
 import sys
 from pathlib import Path as File
 
+from mesh.agent.seeing import access_log_problem
 from mesh.config.load import examine
 from mesh.config.model import Config
 from mesh.envoy.binary import binary
@@ -30,6 +31,8 @@ def plan(config: Config, file: File) -> dict[str, object]:
             *("--config-path", str(target)),
             *("--concurrency", str(config.envoy.workers)),
             *("--log-level", config.envoy.log_level),
+            # An access log that lags ten seconds behind is of no use to who looks for a failure.
+            *("--file-flush-interval-msec", "1000"),
         ],
         "bootstrap": text,
         "drain_seconds": config.envoy.drain,
@@ -63,6 +66,9 @@ def main() -> None:
     config = examined.config
     if not os.access(_binary(config), os.X_OK):
         print(f"{_binary(config)}: no Envoy that can be run; correct envoy.binary", file=sys.stderr)
+        sys.exit(1)
+    if (unwritable := access_log_problem(config)) is not None:
+        print(unwritable, file=sys.stderr)
         sys.exit(1)
     try:
         print(json.dumps(plan(config, file.absolute())))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import dataclass
+from http import HTTPStatus
 from urllib.parse import quote
 
 from discovery.path import Path
 from mesh.naming import identify
 from mesh.naming.bind import Binding, Broken, Waiting
+from mesh.naming.dtab import Dtab
 from mesh.naming.explain import trail
 from mesh.naming.tree import Empty, Fail, Neg
 
@@ -20,7 +22,7 @@ BODY_LIMIT = 3000
 class Refusal:
     status: int
     err: str
-    """One line, URL-encoded as Linkerd's `l5d-err` is."""
+    """One line, URL-encoded as Linkerd's `l5d-err` is. Empty: nothing is to be told."""
     body: str
 
 
@@ -28,14 +30,24 @@ def unidentified(reason: str, wish: str = "Send the name of a service as the Hos
     return _refusal(400, f"unidentified: {reason}", [], wish)
 
 
+def unreadable(reason: str) -> Refusal:
+    """A table that a request brings."""
+    return _refusal(400, reason, [], "Send a table such as: l5d-dtab: /svc/users => /svc/users-next")
+
+
+def forbidden(reason: str) -> Refusal:
+    return _refusal(403, reason, [], "Send the table with a signature made by: tieline dtab sign")
+
+
 def unavailable(reason: str, name: str) -> Refusal:
     """`name`: what `tieline explain` takes."""
     return _refusal(503, reason, [], _hint(name))
 
 
-def refused(binding: Binding, key: str, *, unanswered: bool) -> Refusal:
-    """`unanswered`: a source that was asked has never answered, so that we can't say there is no such name."""
-    path, hint = binding.path.show(), _hint(explained(key, binding.path))
+def refused(binding: Binding, key: str, *, unanswered: bool, local: Dtab | None = None) -> Refusal:
+    """`unanswered`: a source that was asked has never answered, so that we can't say there is no such name. `local`:
+    the table that the request brought."""
+    path, hint = binding.path.show(), _hint(explained(key, binding.path), local)
     steps = trail(binding)
     match binding.tree:
         case Neg() if unanswered:
@@ -54,13 +66,19 @@ def refused(binding: Binding, key: str, *, unanswered: bool) -> Refusal:
             return _refusal(503, f"no endpoints for {path}", steps, hint)
 
 
+def hidden(refusal: Refusal) -> Refusal:
+    """For callers that must not learn what names and endpoints there are: the status alone."""
+    return Refusal(refusal.status, "", f"{HTTPStatus(refusal.status).phrase}\n")
+
+
 def explained(key: str, path: Path) -> str:
     """What `tieline explain` takes: the name as it was sent, if that is what the path was made of."""
     return key if identify.host(key, Path()) == path[-1:] else path.show()
 
 
-def _hint(name: str) -> str:
-    return f"Run: tieline explain {shlex.quote(name)}"
+def _hint(name: str, local: Dtab | None = None) -> str:
+    under = f" --dtab-local {shlex.quote(local.show())}" if local else ""
+    return f"Run: tieline explain {shlex.quote(name)}{under}"
 
 
 def _refusal(status: int, err: str, steps: list[str], hint: str) -> Refusal:

@@ -9,23 +9,22 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 
 import grpc.aio
 from envoy.config.core.v3.base_pb2 import HeaderValueOption
 from envoy.service.ext_proc.v3 import external_processor_pb2 as ext_proc
 from envoy.type.v3 import http_status_pb2
 
-from discovery.path import Path
 from mesh.agent import refusal
 from mesh.agent.binder import Binder, is_waiting
-from mesh.agent.names import Key, Name
+from mesh.agent.delegating import Local, Scopes
+from mesh.agent.names import Name
 from mesh.agent.refusal import Refusal
 from mesh.agent.routers import Identified, Router
 from mesh.envoy import names as envoy_names
 from mesh.envoy.listeners import ROUTER_METADATA
 from mesh.naming.identify import Unidentified
-from mesh.xds.events import Nack
 from mesh.xds.resource import SCOPE
 from mesh.xds.server import Ads
 
@@ -41,6 +40,7 @@ class Resolver:
         self._ads = ads
         self._routers = routers
         self._patience_seconds = patience_seconds
+        self._scopes = Scopes()
         self.answers: Counter[int] = Counter()
 
     async def process(
@@ -49,37 +49,56 @@ class Resolver:
         router = dict(context.invocation_metadata() or ()).get(ROUTER_METADATA, "")
         async for request in requests:
             if request.HasField("request_headers"):
-                # Envoy takes a key from the first of several headers of one name.
-                headers = {each.key: _text(each) for each in reversed(request.request_headers.headers.headers)}
-                answer = await self._resolve(str(router), headers)
+                pairs = [(each.key, _text(each)) for each in request.request_headers.headers.headers]
+                answer = await self._resolve(str(router), pairs)
                 self.answers[answer.status if isinstance(answer, Refusal) else 200] += 1
-                yield _refuse(answer) if isinstance(answer, Refusal) else _go(answer)
+                yield self._refuse(str(router), answer) if isinstance(answer, Refusal) else _go(answer)
 
-    async def _resolve(self, name: str, headers: Mapping[str, str]) -> Refusal | dict[str, str]:
+    def _refuse(self, router: str, refused: Refusal) -> ext_proc.ProcessingResponse:
+        return _refuse(refused if self._routers[router].tells_errors else refusal.hidden(refused))
+
+    async def _resolve(self, name: str, pairs: Sequence[tuple[str, str]]) -> Refusal | dict[str, str]:
         """A refusal; or the headers to change before the request goes on."""
-        router = self._routers[name]
-        match router.identify(headers):
-            case Unidentified(reason):
-                return refusal.unidentified(reason, router.wish)
-            case Identified(key, path, plain, consumed):
-                # One of too many ways to ask for this: it is served under the plain one.
-                spelled = key if self._binder.spelling(key, path) == key else plain
-                grpc = headers.get("content-type", "").startswith("application/grpc")
-                refused = await self._bind(spelled, path, consumed, grpc)
-                return refused or ({} if spelled == key else router.rewritten(spelled[1], headers))
-
-    async def _bind(self, key: Key, path: Path, consumed: int, grpc: bool) -> Refusal | None:
-        name, shown = self._binder.ask(key, path, consumed=consumed), refusal.explained(key[1], path)
-        if name is None:
-            return refusal.unavailable(
-                "too many names are in use or asked for at once (names.limit, names.negative_limit)", shown
-            )
+        # Envoy takes a key from the first of several headers of one name.
+        router, headers = self._routers[name], dict(reversed(pairs))
+        asked = router.identify(headers)
+        if isinstance(asked, Unidentified):
+            return refusal.unidentified(asked.reason, router.wish)
+        local = router.tables.local(pairs)
+        if isinstance(local, Refusal):
+            return local
+        found = self.name(asked) if local is None else self._under(local, router, asked, headers)
+        grpc = headers.get("content-type", "").startswith("application/grpc")
+        if isinstance(found, Refusal):
+            return found
         if grpc:
-            self._binder.take_grpc(name)
+            self._binder.take_grpc(found)
+        # Envoy acknowledges a scope only when it has its clusters: the session sends them in that order.
+        scope = envoy_names.scope_resource(found.router, found.key)
+        if (refused := await self.bound(found, SCOPE, scope)) is not None:
+            return refused
+        return {} if found.id == asked.key else router.rewritten(found.key, headers)
+
+    def name(self, asked: Identified) -> Name | Refusal:
+        # One of too many ways to ask for this: it is served under the plain one.
+        key = asked.key if self._binder.spelling(asked.key, asked.path) == asked.key else asked.plain
+        name = self._binder.ask(key, asked.path, consumed=asked.consumed)
+        many = "too many names are in use or asked for at once (names.limit, names.negative_limit)"
+        return name or refusal.unavailable(many, refusal.explained(key[1], asked.path))
+
+    def _under(self, local: Local, router: Router, asked: Identified, headers: dict[str, str]) -> Name | Refusal:
+        key, delegated = self._scopes.led(router.form, asked.key, local, headers)
+        name = self._binder.delegate(key, asked.path, local.table, delegated, asked.consumed)
+        many = "too many tables of requests are waited for at once"
+        return name or refusal.unavailable(many, refusal.explained(asked.key[1], asked.path))
+
+    async def bound(self, name: Name, type_url: str, resource: str) -> Refusal | None:
+        """None: it is, and Envoy has taken the resource that leads there."""
+        path, shown = name.path, refusal.explained(name.key, name.path)
         try:
             async with asyncio.timeout(self._patience_seconds):
                 await self._settled(name)
-                nack = await self._delivered(name) if name.clusters else None
+                nack = await self._ads.applied(type_url, resource) if name.clusters else None
         except TimeoutError:
             logger.warning("a request was not let go in time", extra={"fields": {"name": path.show()}})
             late = "Envoy has not taken it in time"
@@ -99,10 +118,6 @@ class Resolver:
         except TimeoutError:
             self._binder.hurry(name)
             await settled.wait()
-
-    async def _delivered(self, name: Name) -> Nack | None:
-        """Envoy acknowledges a scope only when it has its clusters: the session sends them in that order."""
-        return await self._ads.applied(SCOPE, envoy_names.scope_resource(name.router, name.key))
 
 
 def _text(header: object) -> str:
@@ -126,7 +141,8 @@ def _refuse(refused: Refusal) -> ext_proc.ProcessingResponse:
     response = ext_proc.ProcessingResponse()
     immediate = response.immediate_response
     immediate.status.CopyFrom(http_status_pb2.HttpStatus(code=refused.status))
-    for key, value in (("l5d-err", refused.err), ("content-type", "text/plain; charset=utf-8")):
+    said = {"l5d-err": refused.err} if refused.err else {}
+    for key, value in {**said, "content-type": "text/plain; charset=utf-8"}.items():
         option = immediate.headers.set_headers.add()
         option.header.key, option.header.raw_value = key, value.encode()
     immediate.body = refused.body.encode()

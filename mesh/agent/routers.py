@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from discovery.path import Path
+from mesh.agent.delegating import Tables
 from mesh.agent.names import Key
 from mesh.envoy.keys import KeyForm, key_form
 from mesh.naming import identify
@@ -28,9 +30,12 @@ class Identified:
 class Router:
     """The first of `identifiers` that identifies a request wins."""
 
+    protocol: ClassVar = "http"
     name: str
     dst_prefix: Path
     identifiers: tuple[Identifier, ...] = (Host(),)
+    tables: Tables = field(default_factory=Tables)
+    tells_errors: bool = True
     form: KeyForm = field(init=False)
 
     def __post_init__(self) -> None:

@@ -4,7 +4,7 @@ It stays small on purpose: no gRPC, no protobuf, no pydantic in this process, be
 process that has gRPC threads is flaky (grpc fork_posix). What to start is computed by `mesh.agent.plan`, elsewhere.
 
     SIGTERM, SIGINT   drain, then end
-    SIGHUP            read the configuration again; a bad one is reported and the running one stays
+    SIGHUP            read the configuration again; a bad one is reported and the running one stays. Logs are reopened
     SIGUSR1           hot-restart Envoy (new process, same listeners, no request lost)
 """
 
@@ -109,6 +109,7 @@ class Supervisor:
         self._plan = plan
         configure(plan.log_level, plan.log_format)
         self.envoy.drain_seconds = plan.drain_seconds
+        await self.envoy.reopen_logs()
         self.brain.replace(plan.brain)
         if envoy_changed:
             self.envoy.hot_restart(plan.envoy)

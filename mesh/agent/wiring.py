@@ -9,7 +9,10 @@ from datetime import timedelta
 from discovery.address import Known, State
 from discovery.observatory import Observatory, SourceEntry
 from discovery.path import Path
+from mesh.agent import seeing
 from mesh.agent.binder import Binder, Limits
+from mesh.agent.counted import Counted
+from mesh.agent.delegating import Tables, is_for_a_table
 from mesh.agent.edge import edge
 from mesh.agent.explainer import Explainer
 from mesh.agent.idle import Idle
@@ -17,18 +20,26 @@ from mesh.agent.nacks import Nacks
 from mesh.agent.names import Key
 from mesh.agent.propagation import Propagation
 from mesh.agent.publisher import Publisher
-from mesh.agent.refusal import unidentified
+from mesh.agent.publishing import Both
+from mesh.agent.refusal import hidden, unidentified
 from mesh.agent.resolver import Resolver
 from mesh.agent.routers import Identified, Router
 from mesh.agent.secrets import Secrets
 from mesh.agent.snapshot import Snapshot
+from mesh.agent.sni_resolver import SniResolver
+from mesh.agent.stream_routers import StreamRouter
+from mesh.agent.streams import StreamPublisher
+from mesh.agent.table_version import table_version
 from mesh.agent.tls import named_secrets, server_tls
 from mesh.config.model import Config
+from mesh.config.routers import Router as RouterSection
 from mesh.envoy.clusters import EMPTY_CLUSTER_NAME, empty_cluster
 from mesh.envoy.listeners import Router as Listener
 from mesh.envoy.listeners import listener
-from mesh.envoy.names import parse_scope, scope_resource
+from mesh.envoy.names import parse_scope, parse_stream, scope_resource
 from mesh.envoy.routes import direct
+from mesh.envoy.streams import Stream
+from mesh.envoy.tracing import COLLECTOR, collector_cluster
 from mesh.naming.bind import Options
 from mesh.naming.namers import source_namer
 from mesh.policy.effective import Policies
@@ -54,20 +65,53 @@ class Brain:
         self.envoy_admin = config.run_dir / "envoy.sock"
         self.ready = False
         self.ads = Ads(Store(), report=self._on_event)
-        self.routers = {each.name: Router(each.name, each.dst_prefix, each.identifiers) for each in config.routers}
+        self.routers = {
+            each.name: Router(each.name, each.dst_prefix, each.identifiers, tables(each), each.tells_errors)
+            for each in config.routers
+            if each.protocol == "http"
+        }
+        self.stream_routers = {
+            each.name: StreamRouter(Stream(each.name, each.address, each.port), each.dst_prefix, each.destination)
+            for each in config.routers
+            if each.protocol != "http"
+        }
         self.observatory = Observatory(entries, self._on_state, restored=observations, linger=config.names.linger)
         self.policies = Policies([each.entry for each in config.policies])
-        self.publisher = Publisher(
-            self.ads, self.observatory.state, time.monotonic, config.names.linger, self.policies, config.zone
+        self.counted = Counted(config.metrics.names)
+        self.table_version = table_version(config.dtab, config.policies)
+        requests = Publisher(
+            self.ads,
+            self.observatory.state,
+            time.monotonic,
+            config.names.linger,
+            self.policies,
+            config.zone,
+            accepting=frozenset(name for name, router in self.routers.items() if router.tables.accepted),
+            counted=self.counted,
+            hiding=frozenset(each.name for each in config.routers if not each.tells_errors),
+            table=self.table_version if config.access_log.path else "",
         )
+        self.streams = StreamPublisher(
+            self.ads,
+            self.observatory.state,
+            time.monotonic,
+            config.names.linger,
+            self.policies,
+            self.stream_routers,
+            self._resolver_timeout,
+            config.zone,
+        )
+        self.publisher = Both(requests, self.streams, frozenset(self.stream_routers))
         self.secrets = Secrets(self.ads, named_secrets(config))
         self.propagation = Propagation(self.ads, [each.root for each in entries], self._root, time.monotonic)
         self.binder = self._binder()
-        self.nacks = Nacks(self.binder, self.ads)
+        self.nacks = Nacks(self.binder, self.ads, self.policies)
         bind_timeout = config.naming.bind_timeout
         self.resolver = Resolver(self.binder, self.ads, self.routers, bind_timeout + PATIENCE_MARGIN_SECONDS)
+        self.sni_resolver = SniResolver(self.resolver, self.stream_routers)
+        explained = {each.name: self._router(each.name) for each in config.routers}
         self.explainer = Explainer(
-            self.binder, self.observatory, self.routers, self.policies, bind_timeout + EXPLAIN_MARGIN_SECONDS
+            self.binder, self.observatory, explained, self.policies, bind_timeout + EXPLAIN_MARGIN_SECONDS
         )
         self.idle = Idle(
             binder=self.binder,
@@ -121,36 +165,65 @@ class Brain:
         entry = self.observatory.entry(path)
         return entry.root if entry else None
 
-    def adopt(self, scopes: Iterable[str]) -> None:
-        """Envoy has scopes from an earlier brain. Those that the disk didn't tell of are names in use, too."""
+    def _router(self, name: str) -> Router | StreamRouter:
+        return self.routers.get(name) or self.stream_routers[name]
+
+    def adopt(self, scopes: Iterable[str], streams: Iterable[str]) -> None:
+        """Envoy has scopes, and clusters of TCP and TLS routers, from an earlier brain. Those that the disk didn't tell
+        of are names in use, too."""
         self.ads.store.assumed = {SCOPE: frozenset(scopes)}
         for key in map(parse_scope, scopes):
-            if key is not None and key[1] != NOBODY:
+            if key is not None and key[1] != NOBODY and not is_for_a_table(key[1]):
+                self._remember(key, adopted=True)
+        for key in map(parse_stream, streams):
+            if key is not None:
                 self._remember(key, adopted=True)
 
     def _remember(self, key: Key, *, adopted: bool = False, kept: bool = False, grpc: bool = False) -> None:
-        router = self.routers.get(key[0])
+        router = self.routers.get(key[0]) or self.stream_routers.get(key[0])
         identified = router.adopt(key[1]) if router else None
-        if isinstance(identified, Identified):
-            name = self.binder.ask(key, identified.path, consumed=identified.consumed, adopted=adopted, kept=kept)
-            if grpc and name is not None:
-                self.binder.take_grpc(name)
+        if not router or not isinstance(identified, Identified):
+            return
+        fixed = isinstance(router, StreamRouter) and router.to is not None
+        name = self.binder.ask(
+            key, identified.path, consumed=identified.consumed, adopted=adopted, kept=kept, fixed=fixed
+        )
+        if name is not None and name.adopted and router.name in self.stream_routers:
+            self.streams.adopt(name)
+        if grpc and name is not None:
+            self.binder.take_grpc(name)
 
     def restore(self, names: Mapping[Key, bool]) -> None:
         for key, grpc in names.items():
             self._remember(key, kept=True, grpc=grpc)
+        # What a TCP router leads to is in use from the start.
+        for router in self.stream_routers.values():
+            if router.to is not None:
+                self._remember((router.name, router.to.show()))
 
     def publish_listeners(self) -> None:
         self.secrets.load()
         put = [(CLUSTER, resource(EMPTY_CLUSTER_NAME, empty_cluster()))]
+        if (tracing := seeing.tracing(self.config)) is not None:
+            put.append((CLUSTER, resource(COLLECTOR, collector_cluster(tracing.collector))))
         for each in self.config.routers:
-            form = self.routers[each.name].form
-            tls = server_tls(each)
+            if each.name in self.stream_routers:
+                continue
             place = each.name, each.address, each.port
-            message = listener(Listener(*place, self._resolver_timeout, form, tls, edge(each)))
+            form, sight = self.routers[each.name].form, seeing.sight(self.config, each)
+            tls, strangers = server_tls(each), edge(each)
+            message = listener(Listener(*place, self._resolver_timeout, form, sight, tls, strangers))
             put.append((LISTENER, resource(each.name, message)))
             # Its acknowledgement says that this router's scopes have come, also where no name is in use yet.
             nobody = unidentified("the Host header is no host name")
+            nobody = nobody if each.tells_errors else hidden(nobody)
             scope = direct(each.name, NOBODY, nobody.status, nobody.body, nobody.err)
             put.append((SCOPE, resource(scope_resource(each.name, NOBODY), scope)))
         self.ads.apply(put=put)
+        self.streams.open()
+
+
+def tables(router: RouterSection) -> Tables:
+    """Reads the key. Raises OSError."""
+    file = router.overrides_key_file
+    return Tables(router.accepts != "off", file.read_bytes() if file else None)

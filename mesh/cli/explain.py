@@ -33,28 +33,31 @@ def explain(
         raise typer.Exit(NO)
 
 
+# What is said, and the status that callers get.
 _OUTCOMES = {
-    "bound": "bound",
-    "empty": "it exists, with nothing behind it: callers get 503",
-    "neg": "no such name: callers get 404",
-    "fail": "refused by the table: callers get 503",
-    "pending": "not known yet: a source has not answered",
-    "broken": "the table can't be followed: callers get 503",
+    "bound": ("bound", None),
+    "empty": ("it exists, with nothing behind it", 503),
+    "neg": ("no such name", 404),
+    "fail": ("refused by the table", 503),
+    "pending": ("not known yet: a source has not answered", None),
+    "broken": ("the table can't be followed", 503),
 }
 
 
 def _print(answer: Answer) -> None:
-    from mesh.cli.policies import policies
+    from mesh.cli.policies import mirrors, policies
     from mesh.cli.tree import drawing
 
     outcome = text(answer, "outcome")
     router = f" (router {text(answer, 'router')})" if text(answer, "router", "") else ""
-    said = _OUTCOMES.get(outcome, outcome)
+    gets = "callers get {}" if text(answer, "protocol", "http") == "http" else "connections are closed"
+    said, status = _OUTCOMES.get(outcome, (outcome, None))
     if outcome == "neg" and yes(answer, "unanswered"):
-        said = "can't tell whether it exists, a source does not answer: callers get 503"
-    typer.echo(f"{text(answer, 'name')}{router}: {said}")
+        said, status = "can't tell whether it exists, a source does not answer", 503
+    then = f": {gets.format(status)}" if status else ""
+    typer.echo(f"{text(answer, 'name')}{router}: {said}{then}")
     show(drawing(section(answer, "tree"), section(answer, "endpoints")))
-    for line in policies(answer):
+    for line in (*policies(answer), *mirrors(answer)):
         typer.echo(line)
     for proxy in entries(answer, "proxies"):
         standing = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from mesh.cli.answer import Answer, entries, section, text
+from mesh.cli.answer import Answer, entries, number, section, text
 
 
 def policies(answer: Answer) -> list[str]:
@@ -18,6 +18,15 @@ def policies(answer: Answer) -> list[str]:
     told = [(f"{of}{text(row, 'key')}: {json.dumps(row['value'])}", _origin(row)) for of, row in rows]
     width = max(len(said) for said, _ in told)
     return ["policy", *(f"  {said:<{width}}   [{origin}]" for said, origin in told)]
+
+
+def mirrors(answer: Answer) -> list[str]:
+    """Who gets copies of the requests, and where that leads."""
+    return [
+        f"mirror {number(each, 'percent') or 0:g} % to {text(each, 'to')}: {text(each, 'outcome')}"
+        + "".join(f"  {id} ({len(entries(section(each, 'endpoints'), id))})" for id in section(each, "endpoints"))
+        for each in entries(answer, "mirrors")
+    ]
 
 
 def _origin(row: Answer) -> str:

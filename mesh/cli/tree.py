@@ -132,6 +132,7 @@ def _endpoint(endpoint: Answer) -> str:
         "" if health in ("unknown", "healthy") else health,
         f"zone {text(endpoint, 'zone')}" if text(endpoint, "zone", "") else "",
         f"on {text(endpoint, 'host')}" if text(endpoint, "host", "") else "",
+        "not in the subset" if endpoint.get("in_subset") is False else "",
         f"counted in {text(endpoint, 'counted_in')}" if text(endpoint, "counted_in", "") else "",
     ]
     return "  ".join(part for part in parts if part)

@@ -10,11 +10,16 @@ from dataclasses import dataclass
 from discovery.path import Path
 from discovery.settings import SourceConfig
 from mesh.config.document import Loc
-from mesh.config.edge import OF_PROXIES, TO_THE_MESH
+from mesh.config.edge import OF_PROXIES, OURS, TO_THE_MESH
 from mesh.config.model import Config
 from mesh.config.routers import Router
 from mesh.config.table import remarks, unknown_sources
 from mesh.naming.identifiers import PATH
+
+_OF_REQUESTS = (
+    *("identifier", "overrides", "overrides_key_file", "show_destination", "errors", "tls", "trusted"),
+    *("xff_num_trusted_hops", "escaped_slashes", "headers_with_underscores", "limits"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +79,8 @@ def _admin(config: Config) -> Iterator[Finding]:
 
 def _routers(config: Config) -> Iterator[Finding]:
     for index, router in enumerate(config.routers):
+        yield from _overrides(("routers", index), router)
+        yield from _protocol(("routers", index), router)
         if router.port == config.admin.port and _same(router.address, config.admin.address):
             message = f"the admin API listens on port {router.port} already"
             yield Finding(("routers", index, "port"), message, "Choose another port for one of the two", ("admin",))
@@ -94,10 +101,36 @@ def _unheard(router: Router) -> str | None:
     """A header that identifies requests and is not taken from this router's callers."""
     if router.is_trusted:
         return None
-    removed = TO_THE_MESH if router.xff_num_trusted_hops else (*TO_THE_MESH, *OF_PROXIES)
+    removed = (OURS, *TO_THE_MESH, *(() if router.xff_num_trusted_hops else OF_PROXIES))
     underscores = router.headers_with_underscores != "keep"
     headers = (part.header.lower() for each in router.identifiers for part in each.parts if part.header != PATH)
     return next((each for each in headers if each.startswith(removed) or (underscores and "_" in each)), None)
+
+
+def _overrides(loc: Loc, router: Router) -> Iterator[Finding]:
+    signed = router.overrides == "signed"
+    if signed and router.overrides_key_file is None:
+        hint = "Add `overrides_key_file`, the file that holds the key"
+        yield Finding((*loc, "overrides"), "signatures need a key", hint)
+    if not signed and router.overrides_key_file is not None:
+        hint = "Write `overrides: signed`, or remove it"
+        yield Finding((*loc, "overrides_key_file"), "a key is used with `overrides: signed` only", hint)
+
+
+def _protocol(loc: Loc, router: Router) -> Iterator[Finding]:
+    """What stands there is used."""
+    protocol = router.protocol
+    if protocol == "tcp" and router.to is None:
+        hint = "Write for example `to: postgres`"
+        yield Finding((*loc, "protocol"), "raw TCP says no name: `to` is missing", hint)
+    if protocol != "tcp" and router.to is not None:
+        says = "each request" if protocol == "http" else "each connection"
+        hint = "Write `protocol: tcp`, or remove it"
+        yield Finding((*loc, "to"), f"with `protocol: {protocol}` {says} says its own name", hint)
+    for key in _OF_REQUESTS if protocol != "http" else ():
+        if key in router.model_fields_set:
+            message = f"with `protocol: {protocol}` there are no requests to look at"
+            yield Finding((*loc, key), message, "Remove it, or write `protocol: http`")
 
 
 def _same(one: str, other: str) -> bool:

@@ -9,8 +9,9 @@ from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 from mesh.config.fields import Count, Flag, Place, Section, Size, Time
 
 VERSIONS = (1.2, 1.3)
-TO_THE_MESH = ("l5d-", "x-tieline-", "x-envoy-")
-"""How headers begin that speak to the mesh or to Envoy: not taken from callers that are not trusted."""
+OURS = "x-tieline-"
+TO_THE_MESH = ("l5d-", "x-envoy-")
+"""How headers begin that speak to the mesh or to Envoy: not taken from callers that are not trusted, as `OURS`."""
 OF_PROXIES = ("x-forwarded-", "forwarded", "x-real-ip")
 """Those that only a proxy in front knows what to write into; removed where none is believed."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import pathlib
 import re
+from collections.abc import Mapping
 from typing import Annotated
 
 from pydantic import (
@@ -28,6 +29,23 @@ def _address(text: str) -> str:
         return str(ipaddress.ip_address(text))
     except ValueError:
         raise ValueError(f"an IP address expected, not {text!r}") from None
+
+
+class Labels(tuple[tuple[str, str], ...]):
+    """Names with their values, by name."""
+
+    __slots__ = ()
+
+
+def _labels(value: object) -> object:
+    if isinstance(value, Labels):
+        return value
+    if not isinstance(value, Mapping):
+        raise PydanticKnownError("dict_type")
+    for name, said in value.items():
+        if not isinstance(name, str) or not isinstance(said, str):
+            raise ValueError(f"the value of {name!r} must be text: write it in quotes")  # noqa: TRY004
+    return Labels(sorted(value.items()))
 
 
 def _place(path: pathlib.Path, info: ValidationInfo) -> pathlib.Path:
@@ -81,6 +99,14 @@ MeshPath = Annotated[
     BeforeValidator(_path),
     PlainSerializer(Path.show),
     WithJsonSchema({"type": "string", "pattern": "^/"}),
+]
+
+LabelTexts = Annotated[
+    Labels,
+    BeforeValidator(_labels),
+    PlainSerializer(dict, return_type=dict[str, str]),
+    WithJsonSchema({"type": "object", "additionalProperties": {"type": "string"}}),
+    Field(json_schema_extra={"default": {}}),
 ]
 
 

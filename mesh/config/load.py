@@ -17,6 +17,7 @@ from mesh.config.model import Config
 from mesh.config.problem import ConfigError, Problem
 from mesh.config.report import Report, Table
 from mesh.naming.dtab import DtabSyntaxError, parse_dtab
+from mesh.naming.signature import LEAST_KEY_BYTES
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -72,6 +73,7 @@ class _Examination:
         errors = self._report.problems
         looked: list[_Looked] = []
         if config is not None:
+            self._check_keys(config)
             errors += self._report.found(checks.contradictions(config), self._table)
             looked = self._material(config) if material_too else []
             errors += [each for look in looked for each in look.report.found(material.faults(look.named), Table())]
@@ -190,6 +192,17 @@ class _Examination:
                 self._report.problems.append(error.problem)
             else:
                 self._report.value(loc, f"{name}: {error.problem.message}", error.problem.hint)
+
+    def _check_keys(self, config: Config) -> None:
+        for index, router in enumerate(config.routers):
+            file, loc = router.overrides_key_file, ("routers", index, "overrides_key_file")
+            try:
+                if file is not None and len(file.read_bytes()) < LEAST_KEY_BYTES:
+                    hint = "Make one: head -c 32 /dev/urandom > overrides.key"
+                    self._report.value(loc, f"a key of at least {LEAST_KEY_BYTES} bytes expected in {file}", hint)
+            except OSError as error:
+                message = f"{file}: the file can't be read: {(error.strerror or str(error)).lower()}"
+                self._report.value(loc, message, "Give the path of a readable file")
 
     def _validated(self, model: type[Model], keys: Mapping[str, object], loc: Loc) -> Model | None:
         try:

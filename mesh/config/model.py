@@ -13,6 +13,7 @@ from discovery.settings import Duration, SourceConfig
 from mesh.config import places
 from mesh.config.fields import Address, AnyPort, Count, Flag, Place, Section, Size, Time, text
 from mesh.config.routers import Router
+from mesh.config.seeing import AccessLog, Metrics, Tracing
 from mesh.naming.dtab import Dtab, parse_dtab
 from mesh.policy.entry import PolicyEntry
 
@@ -140,6 +141,12 @@ class Config(Section):
     """How long names are kept, and how many."""
     envoy: Envoy = Field(default_factory=Envoy)
     """The proxy."""
+    metrics: Metrics = Field(default_factory=Metrics)
+    """What is counted: see [metrics](how-it-works.md#metrics)."""
+    access_log: AccessLog = Field(default_factory=AccessLog)
+    """What is written of each request: see [traffic](traffic.md#access_log)."""
+    tracing: Tracing = Field(default_factory=Tracing)
+    """Spans of requests, for a collector: see [traffic](traffic.md#tracing)."""
     log: Log = Field(default_factory=Log)
     """What the agent writes to its standard error."""
 

@@ -11,6 +11,7 @@ _TYPE = "type.googleapis.com/"
 _HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 # More than half of a cluster's stats concern what our clusters never do (subsets, zones, HTTP/3, redirects, ejection by
 # success rate) or repeat what xDS status says.
+_REGEX_SIZE = "re2.max_program_size.error_level"
 _UNUSED_STATS = (
     r"cluster\..*\.("
     r"version_text|version|warming_state|assignment_.*|init_fetch_timeout|update_.*|default\.total_match_count"
@@ -21,8 +22,12 @@ _UNUSED_STATS = (
     r"|outlier_detection\..*(success_rate|failure_percentage|degradation|consecutive_5xx)|upstream_rq_per_cx"
     r"|upstream_cx_(length_ms|connect_ms)|upstream_rq_per_try_idle_timeout|upstream_rq_retry_backoff_.*"
     r"|upstream_cx_destroy_(local|remote).*|max_host_weight|membership_(degraded|excluded)|bind_errors"
+    r"|(external|internal|canary)\..*|upstream_rq_(completed|[0-9]{3})"
     r")"
+    # Of names, classes are enough: a counter for each status would multiply them.
+    r"|vhost\..*\.upstream_rq_(completed|[0-9]{3})"
 )
+_MILLISECONDS = [1, 2, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000, 30_000]
 _ADS = {"ads": {}, "resource_api_version": "V3"}
 
 
@@ -41,10 +46,15 @@ def bootstrap(
         "dynamic_resources": {"ads_config": _ads_config(), "cds_config": _ADS, "lds_config": _ADS},
         "static_resources": {"clusters": [_xds_cluster(ads_socket)]},
         "overload_manager": _overload_manager(max_connections, max_heap_bytes),
+        # Else Envoy refuses regular expressions of 100 characters. RE2 takes linear time for any.
+        "layered_runtime": {"layers": [{"name": "tieline", "static_layer": {_REGEX_SIZE: 1_000_000}}]},
         # The periodic flush stops the main thread, and with it every update, for up to half a second.
         "stats_flush_on_admin": True,
         "deferred_stat_options": {"enable_deferred_creation_stats": True},
-        "stats_config": {"stats_matcher": {"exclusion_list": {"patterns": [{"safe_regex": {"regex": _UNUSED_STATS}}]}}},
+        "stats_config": {
+            "stats_matcher": {"exclusion_list": {"patterns": [{"safe_regex": {"regex": _UNUSED_STATS}}]}},
+            "histogram_bucket_settings": [{"match": {"suffix": "rq_time"}, "buckets": _MILLISECONDS}],
+        },
     }
 
 

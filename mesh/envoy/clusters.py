@@ -42,8 +42,10 @@ def cluster(
     name = name or cluster_name(id)
     message = Cluster()
     message.CopyFrom(_template(protocol, policy))
-    if policy.health_check is not None:
-        check_health(message, policy.health_check, host=id[-1], http2=protocol in (Protocol.HTTP2, Protocol.GRPC))
+    http2 = protocol in (Protocol.HTTP2, Protocol.GRPC)
+    # Envoy refuses to ask by gRPC who says that it speaks HTTP/1.1.
+    if policy.health_check is not None and (http2 or policy.health_check.protocol != "grpc"):
+        check_health(message, policy.health_check, host=id[-1], http2=http2)
     message.name = message.eds_cluster_config.service_name = name
     message.alt_stat_name = stat_name(name)
     if policy.tls is not None:

@@ -2,7 +2,7 @@
 
 Removed before anything looks at a request: what speaks to the mesh or to Envoy, and what a proxy in front would have
 said. Envoy calls every caller remote, hence its own x-envoy-* are removed on all listeners, and it sets
-x-forwarded-proto. Kept from callers: the headers that explain, and the text of the proxy's own answers.
+x-forwarded-proto.
 """
 
 from __future__ import annotations
@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from envoy.config.common.mutation_rules.v3.mutation_rules_pb2 import HeaderMutation
+from envoy.config.core.v3.base_pb2 import HeaderValue, HeaderValueOption
 from envoy.config.core.v3.protocol_pb2 import HttpProtocolOptions
 from envoy.config.listener.v3.listener_components_pb2 import Filter
 from envoy.extensions.filters.http.buffer.v3.buffer_pb2 import Buffer
-from envoy.extensions.filters.http.header_mutation.v3.header_mutation_pb2 import HeaderMutation as MutationFilter
-from envoy.extensions.filters.http.header_mutation.v3.header_mutation_pb2 import Mutations
 from envoy.extensions.filters.network.connection_limit.v3.connection_limit_pb2 import ConnectionLimit
 from envoy.extensions.filters.network.http_connection_manager.v3.http_connection_manager_pb2 import (
     HttpConnectionManager,
@@ -24,7 +23,7 @@ from envoy.extensions.filters.network.http_connection_manager.v3.http_connection
 from envoy.type.matcher.v3.string_pb2 import StringMatcher
 from google.protobuf.wrappers_pb2 import UInt32Value, UInt64Value
 
-from mesh.config.edge import OF_PROXIES, TO_THE_MESH
+from mesh.config.edge import OF_PROXIES, OURS, TO_THE_MESH
 from mesh.envoy.packing import duration, packed, seconds
 
 _KEEP_UNCHANGED, _REJECT, _REDIRECT, _UNESCAPE = 1, 2, 3, 4
@@ -36,6 +35,9 @@ _UNDERSCORES = {
 }
 # Of one connection of HTTP/2 whose caller may not be kind: what Envoy advises for its edge.
 _STREAM_WINDOW, _CONNECTION_WINDOW = 64 * 1024, 1024 * 1024
+
+
+_KEPT = f"{OURS}kept-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,11 @@ class Edge:
     idle_seconds: float = 3600.0
     connections: int | None = None
     streams: int = 1000
+    heard: tuple[str, ...] = ()
+    """Headers to the mesh that are taken from strangers, too: a configuration says so of each."""
+
+
+TRUSTED = Edge()
 
 
 def guard(manager: HttpConnectionManager, edge: Edge) -> None:
@@ -84,7 +91,18 @@ def removals(edge: Edge) -> list[HeaderMutation]:
     """Of a request, before the scope is looked for."""
     if edge.trusted:
         return []
-    return [_all(prefix) for prefix in (*TO_THE_MESH, *(() if edge.hops else OF_PROXIES))]
+    kept = [(header, f"{_KEPT}{number}") for number, header in enumerate(edge.heard)]
+    first = [_all(prefix) for prefix in (OURS, *(() if edge.hops else OF_PROXIES))]
+    saved = [_copy(header, to) for header, to in kept]
+    back = [_copy(to, header) for header, to in kept]
+    return [*first, *saved, *map(_all, TO_THE_MESH), *back, *([_all(_KEPT)] if kept else [])]
+
+
+def _copy(header: str, to: str) -> HeaderMutation:
+    """What a request does not have stays away."""
+    value = HeaderValue(key=to, value=f"%REQ({header.upper()})%")
+    overwrite = HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD
+    return HeaderMutation(append=HeaderValueOption(header=value, append_action=overwrite))
 
 
 def _all(prefix: str) -> HeaderMutation:
@@ -94,18 +112,10 @@ def _all(prefix: str) -> HeaderMutation:
 
 def http_filters(edge: Edge) -> list[HttpFilter]:
     """To stand first."""
-    found = []
-    if not edge.trusted:
-        silence = Mutations(response_mutations=[_all("l5d-")])
-        config = packed(MutationFilter(mutations=silence))
-        found.append(HttpFilter(name="tieline.silence", typed_config=config))
-    if edge.body_bytes is not None:
-        buffer = Buffer(max_request_bytes=UInt32Value(value=edge.body_bytes))
-        found.append(HttpFilter(name=BUFFER, typed_config=packed(buffer)))
-    return found
-
-
-BUFFER = "envoy.filters.http.buffer"
+    if edge.body_bytes is None:
+        return []
+    buffer = Buffer(max_request_bytes=UInt32Value(value=edge.body_bytes))
+    return [HttpFilter(name="envoy.filters.http.buffer", typed_config=packed(buffer))]
 
 
 def network_filters(name: str, edge: Edge) -> list[Filter]:

@@ -66,12 +66,9 @@ def assignment(
 
     `zone`: its endpoints come first; Envoy sends to the others what these can't take.
     """
-    unique = {endpoint.key: endpoint for endpoint in endpoints if endpoint.weight != 0 and defect(endpoint) is None}
-    served = [unique[key] for key in sorted(unique)]
-    weights = integer_weights([endpoint.weight for endpoint in served])
     zones: dict[str, list[LbEndpoint]] = {}
-    for endpoint, weight in zip(served, weights, strict=True):
-        zones.setdefault(endpoint.zone, []).append(_lb_endpoint(endpoint, weight))
+    for endpoint, built in served(endpoints):
+        zones.setdefault(endpoint.zone, []).append(built)
     localities = [
         LocalityLbEndpoints(
             locality=Locality(zone=text(each)), lb_endpoints=zones[each], priority=int(zone in zones and each != zone)
@@ -79,6 +76,14 @@ def assignment(
         for each in sorted(zones)
     ]
     return ClusterLoadAssignment(cluster_name=name or cluster_name(id), endpoints=localities)
+
+
+def served(endpoints: Iterable[Endpoint]) -> list[tuple[Endpoint, LbEndpoint]]:
+    """In one order, whatever theirs is. Invalid ones and those of weight 0 are left out."""
+    unique = {endpoint.key: endpoint for endpoint in endpoints if endpoint.weight != 0 and defect(endpoint) is None}
+    found = [unique[key] for key in sorted(unique)]
+    weights = integer_weights([endpoint.weight for endpoint in found])
+    return [(endpoint, _lb_endpoint(endpoint, weight)) for endpoint, weight in zip(found, weights, strict=True)]
 
 
 def integer_weights(weights: list[float]) -> list[int]:

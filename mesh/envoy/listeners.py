@@ -30,6 +30,7 @@ from envoy.config.listener.v3.listener_components_pb2 import Filter, FilterChain
 from envoy.config.listener.v3.listener_pb2 import Listener
 from envoy.extensions.filters.http.ext_proc.v3.ext_proc_pb2 import ExternalProcessor, HeaderForwardingRules
 from envoy.extensions.filters.http.ext_proc.v3.processing_mode_pb2 import ProcessingMode
+from envoy.extensions.filters.http.grpc_stats.v3.config_pb2 import FilterConfig as GrpcStats
 from envoy.extensions.filters.http.header_mutation.v3.header_mutation_pb2 import HeaderMutation as MutationFilter
 from envoy.extensions.filters.http.header_mutation.v3.header_mutation_pb2 import Mutations
 from envoy.extensions.filters.http.on_demand.v3.on_demand_pb2 import OnDemand
@@ -37,7 +38,6 @@ from envoy.extensions.filters.http.router.v3.router_pb2 import Router as RouterF
 from envoy.extensions.filters.network.http_connection_manager.v3.http_connection_manager_pb2 import (
     HttpConnectionManager,
     HttpFilter,
-    LocalReplyConfig,
     ScopedRds,
     ScopedRoutes,
 )
@@ -49,14 +49,18 @@ from envoy.type.v3.http_status_pb2 import HttpStatus
 from google.protobuf.any_pb2 import Any as PackedAny
 from google.protobuf.wrappers_pb2 import BoolValue, UInt32Value
 
+from mesh.envoy import shaping
 from mesh.envoy.clusters import BUFFER_BYTES
-from mesh.envoy.edge import BUFFER, Edge, guard, http_filters, network_filters, removals
+from mesh.envoy.deadlines import deadline_filter
+from mesh.envoy.edge import TRUSTED, Edge, guard, http_filters, network_filters, removals
 from mesh.envoy.keys import HOST_FORM, Fragment, KeyForm
 from mesh.envoy.names import scope_collection, stat_name
 from mesh.envoy.packing import duration, packed
-from mesh.envoy.replies import curt_replies, local_replies
-from mesh.envoy.routes import EXT_PROC, ON_DEMAND, ROUTE_AGAIN
+from mesh.envoy.replies import local_replies
+from mesh.envoy.routes import EXT_PROC, GRPC_STATS, ON_DEMAND, ROUTE_AGAIN
+from mesh.envoy.sight import NOTHING, Sight, see
 from mesh.envoy.tls import ServerTls, forward_client, server_socket
+from mesh.naming.local import CONTEXT, SIGNATURE, USER
 
 XDS_CLUSTER = "xds"
 _SET_FILTER_STATE = "type.googleapis.com/envoy.extensions.filters.http.set_filter_state.v3.Config"
@@ -67,10 +71,7 @@ HANDSHAKE = timedelta(seconds=10)
 ASKED = "%REQ(:AUTHORITY)%"
 
 # What a bound request may show to the resolver, and no more: bodies, cookies and tokens stay in Envoy.
-FORWARDED_HEADERS = (":authority", ":method", ":path", "content-type", "l5d-dtab")
-
-
-TRUSTED = Edge()
+FORWARDED_HEADERS = (":authority", ":method", ":path", "content-type", CONTEXT, USER, SIGNATURE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,19 +85,19 @@ class Router:
     """The brain waits for sources that have not answered, and it must be the one to say so."""
     form: KeyForm = HOST_FORM
     """What identifies a request."""
+    sight: Sight = NOTHING
     tls: ServerTls | None = None
     edge: Edge = TRUSTED
 
 
 def listener(router: Router) -> Listener:
-    manager = Filter(
-        name="envoy.filters.network.http_connection_manager", typed_config=packed(_connection_manager(router))
-    )
+    manager = see(_connection_manager(router), router.name, router.sight)
+    chain = [Filter(name="envoy.filters.network.http_connection_manager", typed_config=packed(manager))]
     return Listener(
         name=router.name,
         stat_prefix=stat_name(router.name),
         address=Address(socket_address=SocketAddress(address=router.address, port_value=router.port)),
-        filter_chains=[_filter_chain(router, [*network_filters(stat_name(router.name), router.edge), manager])],
+        filter_chains=[_filter_chain(router, [*network_filters(stat_name(router.name), router.edge), *chain])],
         per_connection_buffer_limit_bytes=UInt32Value(value=BUFFER_BYTES),
     )
 
@@ -112,7 +113,16 @@ def _filter_chain(router: Router, filters: list[Filter]) -> FilterChain:
 
 
 def _connection_manager(router: Router) -> HttpConnectionManager:
-    filters = [_resolver(router), _on_demand(), _route_again(), *_uncopied(router.form), _router_filter()]
+    filters = [
+        _resolver(router),
+        _on_demand(),
+        _route_again(),
+        *shaping.filters(),
+        *_uncopied(router.form),
+        deadline_filter(),
+        _grpc_stats(),
+        _router_filter(),
+    ]
     manager = HttpConnectionManager(
         codec_type=HttpConnectionManager.AUTO,
         stat_prefix=stat_name(router.name),
@@ -133,7 +143,9 @@ def _connection_manager(router: Router) -> HttpConnectionManager:
         merge_slashes=True,
         scheme_header_transformation=SchemeHeaderTransformation(match_upstream=True),
         server_header_transformation=HttpConnectionManager.PASS_THROUGH,
-        local_reply_config=_local_replies(router),
+        local_reply_config=local_replies(
+            ASKED if router.form == HOST_FORM else ASKED + "%PATH(NQ)%", told=router.sight.tells_errors
+        ),
     )
     guard(manager, router.edge)
     forward_client(manager, router.tls)
@@ -164,17 +176,10 @@ def _fragment(fragment: Fragment) -> ScopedRoutes.ScopeKeyBuilder.FragmentBuilde
     )
 
 
-def _local_replies(router: Router) -> LocalReplyConfig:
-    if not router.edge.trusted:
-        return curt_replies()
-    return local_replies(ASKED if router.form == HOST_FORM else ASKED + "%PATH(NQ)%")
-
-
 def _websocket(router: Router, filters: list[HttpFilter]) -> HttpConnectionManager.UpgradeConfig:
     """Its body has no end to wait for."""
-    own = [each for each in http_filters(router.edge) if each.name != BUFFER] + filters
     limited = router.edge.body_bytes is not None
-    return HttpConnectionManager.UpgradeConfig(upgrade_type="websocket", filters=own if limited else [])
+    return HttpConnectionManager.UpgradeConfig(upgrade_type="websocket", filters=filters if limited else [])
 
 
 def _early(router: Router) -> list[TypedExtensionConfig]:
@@ -242,6 +247,10 @@ def _route_again() -> HttpFilter:
     return HttpFilter(name=ROUTE_AGAIN, typed_config=config)
 
 
+def _grpc_stats() -> HttpFilter:
+    return HttpFilter(name=GRPC_STATS, typed_config=packed(GrpcStats(stats_for_all_methods=BoolValue(value=False))))
+
+
 def _router_filter() -> HttpFilter:
-    config = RouterFilter(suppress_envoy_headers=True, dynamic_stats=BoolValue(value=False))
+    config = RouterFilter(suppress_envoy_headers=True)
     return HttpFilter(name="envoy.filters.http.router", typed_config=packed(config))

@@ -3,6 +3,7 @@
 cluster   the bound path, shown: /#/consul/dc1/users; without what other branches of a union have, the same with
           +once- and a hash of these; with settings of its own, +policy- and a hash of these; for gRPC to endpoints
           that don't say what they speak, with +grpc after it. A plus is in no path
+          a TCP router's, and a TLS router's for one server name: <router>+<key>
 scope     xdstp://tieline/envoy.config.route.v3.ScopedRouteConfiguration/<router>/<key>, both percent-encoded.
           One collection per router: in a wildcard subscription, which all listeners share, two routers with one
           key would refuse each other.
@@ -29,6 +30,17 @@ def cluster_name(id: Path, without: tuple[Path, ...] = (), policy: str = "") -> 
 
 def grpc_cluster_name(id: Path, without: tuple[Path, ...] = (), policy: str = "") -> str:
     return cluster_name(id, without, policy) + GRPC
+
+
+def stream_cluster(router: str, key: str) -> str:
+    """`key`: the path of a TCP router's name, the server name that a TLS router was asked for."""
+    return f"{router}+{key}"
+
+
+def parse_stream(cluster: str) -> tuple[str, str] | None:
+    """(router, key), or None when it is not one of a TCP or TLS router."""
+    router, plus, key = cluster.partition("+")
+    return (router, key) if plus and router and "/" not in router else None
 
 
 def stat_name(cluster: str) -> str:

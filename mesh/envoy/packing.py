@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from envoy.type.v3.percent_pb2 import FractionalPercent
 from google.protobuf.any_pb2 import Any as PackedAny
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
@@ -21,6 +22,12 @@ def duration(value: timedelta) -> Duration:
 
 def seconds(value: float) -> Duration:
     return duration(timedelta(seconds=value))
+
+
+def fraction(percent: float) -> FractionalPercent:
+    """To one in a million; what is not 0 does not become it."""
+    numerator = max(round(percent * 10_000), 1 if percent else 0)
+    return FractionalPercent(numerator=numerator, denominator=FractionalPercent.MILLION)
 
 
 def text(value: str) -> str:

@@ -16,7 +16,6 @@ from envoy.config.accesslog.v3.accesslog_pb2 import (
     StatusCodeFilter,
 )
 from envoy.config.core.v3.base_pb2 import DataSource, HeaderValue, HeaderValueOption, RuntimeUInt32
-from envoy.config.core.v3.substitution_format_string_pb2 import SubstitutionFormatString
 from envoy.extensions.access_loggers.filters.cel.v3.cel_pb2 import ExpressionFilter
 from envoy.extensions.filters.network.http_connection_manager.v3.http_connection_manager_pb2 import (
     LocalReplyConfig,
@@ -32,11 +31,20 @@ _OVERFLOW = ("UO",)
 _UNREACHABLE = ("UF", "URX")
 _BROKEN = ("UC", "UR", "UPE", "LR")
 _TOO_SLOW = ("UT", "SI")
+_ENDED = (*_TOO_SLOW, "DT")
+_ABORTED, _DELAYED = ("FI",), ("DI",)
+_LIMITED = "local_rate_limited"  # its flag is set when the reply is made already
 
 
 @cache
-def local_replies(name: str) -> LocalReplyConfig:
-    """`name`: what the request asks for, as Envoy's format."""
+def local_replies(name: str, *, told: bool = True) -> LocalReplyConfig:
+    """`name`: what the request asks for, as Envoy's format. Not `told`: the status alone, for callers that must not
+    learn what is behind the router."""
+    if not told:
+        errors = _status(400, ComparisonFilter.GE)
+        return LocalReplyConfig(
+            mappers=[_hidden(_flags("NR", "NC"), 503), _hidden(_code_details("ext_proc"), 503), _hidden(errors)]
+        )
     return LocalReplyConfig(
         mappers=[
             # A bound name always has a route (see listeners): this would be a defect, and is still no 404.
@@ -48,10 +56,16 @@ def local_replies(name: str) -> LocalReplyConfig:
                 told=True,
             ),
             _mapper(_code_details("overload"), "this proxy has no memory left and refuses requests until it has"),
+            _mapper(_flags(*_ABORTED), "fault injected by policy: an error on purpose"),
+            _mapper(_code_details(_LIMITED), "too many requests: the rate limit of the policy is reached"),
             _mapper(_flags(*_NO_ENDPOINT), f"no usable endpoint for {name}: none known, or all unhealthy or ejected"),
             _mapper(_flags(*_OVERFLOW), f"too many requests at once for {name}: circuit breaker limit reached"),
             _mapper(_of_tls(), f"TLS with an endpoint of {name} failed: %UPSTREAM_TRANSPORT_FAILURE_REASON%"),
             _mapper(_flags(*_UNREACHABLE), f"no endpoint of {name} could be reached"),
+            _mapper(
+                _both(_flags(*_DELAYED), _flags(*_ENDED)),
+                "fault injected by policy: a delay on purpose, and then the time was over",
+            ),
             _mapper(_flags(*_TOO_SLOW), f"{name} did not answer in time"),
             _mapper(_flags(*_BROKEN), f"the endpoint of {name} broke off"),
             _mapper(_code_details("absolute_path_rejected"), "not a request for a path"),
@@ -61,19 +75,11 @@ def local_replies(name: str) -> LocalReplyConfig:
     )
 
 
-@cache
-def curt_replies() -> LocalReplyConfig:
-    """For callers that the inside is none of the business of: the status alone."""
-    status = SubstitutionFormatString(text_format_source=DataSource(inline_string="%RESPONSE_CODE%\n"))
-    unavailable = [_mapper(_flags("NR", "NC"), "", status=503), _mapper(_code_details("ext_proc"), "", status=503)]
-    return LocalReplyConfig(mappers=unavailable, body_format=status)
-
-
 def _mapper(when: AccessLogFilter, said: str, *, status: int | None = None, told: bool = False) -> ResponseMapper:
     header = HeaderValueOption(
         header=HeaderValue(key="l5d-err", value=said), append_action=HeaderValueOption.ADD_IF_ABSENT
     )
-    mapper = ResponseMapper(filter=when, headers_to_add=[header] if said else [])
+    mapper = ResponseMapper(filter=when, headers_to_add=[header])
     if status is not None:
         mapper.status_code.CopyFrom(UInt32Value(value=status))
     if told:
@@ -81,15 +87,25 @@ def _mapper(when: AccessLogFilter, said: str, *, status: int | None = None, told
     return mapper
 
 
+def _hidden(when: AccessLogFilter, status: int | None = None) -> ResponseMapper:
+    mapper = ResponseMapper(filter=when)
+    if status is not None:
+        mapper.status_code.CopyFrom(UInt32Value(value=status))
+    mapper.body_format_override.text_format_source.CopyFrom(DataSource(inline_string="error %RESPONSE_CODE%\n"))
+    return mapper
+
+
 def _flags(*flags: str) -> AccessLogFilter:
     return AccessLogFilter(response_flag_filter=ResponseFlagFilter(flags=flags))
 
 
-def _status(code: int) -> AccessLogFilter:
+def _both(*filters: AccessLogFilter) -> AccessLogFilter:
+    return AccessLogFilter(and_filter=AndFilter(filters=filters))
+
+
+def _status(code: int, op: int = ComparisonFilter.EQ) -> AccessLogFilter:
     value = RuntimeUInt32(default_value=code, runtime_key="tieline.local_reply_status")
-    return AccessLogFilter(
-        status_code_filter=StatusCodeFilter(comparison=ComparisonFilter(op=ComparisonFilter.EQ, value=value))
-    )
+    return AccessLogFilter(status_code_filter=StatusCodeFilter(comparison=ComparisonFilter(op=op, value=value)))
 
 
 def _code_details(prefix: str) -> AccessLogFilter:

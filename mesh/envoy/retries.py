@@ -27,7 +27,7 @@ def idempotent(settings: Settings) -> RetryPolicy | None:
     """For the methods that may be sent again; None if these are treated as all others are."""
     retries = settings.retries
     conditions = tuple(each for each in retries.conditions if each not in GRPC)
-    if set(conditions) <= set(UNSENT) and not retries.statuses:
+    if not retries.methods or (set(conditions) <= set(UNSENT) and not retries.statuses):
         return None
     return _policy(settings, conditions, statuses=True)
 

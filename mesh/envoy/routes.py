@@ -1,16 +1,18 @@
 """Scopes: what a router does with a key it has bound. One resource per key, its route inline.
 
 A bound name switches the resolver (`ext_proc`) off for itself with a FilterConfig, which makes it free;
-ExtProcPerRoute{disabled} would cost 6 %. What routes share stands at the virtual host: a scope is some 15 KB in Envoy.
+ExtProcPerRoute{disabled} would cost 6 %. It is the routes that switch filters off, and not their virtual host: those of
+requests with a table want them, and to switch one on again costs Envoy as much memory.
 """
 
 from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from fractions import Fraction
 from functools import cache, lru_cache
+from types import MappingProxyType
 from typing import assert_never
 
 from envoy.config.core.v3.base_pb2 import DataSource, HeaderValue, HeaderValueOption
@@ -27,26 +29,35 @@ from envoy.config.route.v3.route_components_pb2 import (
 )
 from envoy.config.route.v3.route_pb2 import RouteConfiguration
 from envoy.config.route.v3.scoped_route_pb2 import ScopedRouteConfiguration
-from envoy.type.matcher.v3.regex_pb2 import RegexMatchAndSubstitute, RegexMatcher
 from envoy.type.matcher.v3.string_pb2 import StringMatcher
 from google.protobuf.any_pb2 import Any as PackedAny
 from google.protobuf.wrappers_pb2 import UInt32Value
 
 from discovery.path import Path
-from mesh.envoy import retries
+from mesh.envoy import deadlines, delegation, retries, rewriting, shaping
 from mesh.envoy.balancing import hash_policies
 from mesh.envoy.clusters import EMPTY_CLUSTER_NAME
+from mesh.envoy.delegation import Delegated
 from mesh.envoy.keys import fragments
+from mesh.envoy.mirroring import NO_MIRRORS, Mirrors, mirror
 from mesh.envoy.names import cluster_name, scope_resource
 from mesh.envoy.packing import packed, seconds, text
 from mesh.naming.tree import Alt, BoundTree, Empty, Fail, Leaf, Neg, Union
 from mesh.policy.settings import DEFAULTS, Settings
 
-EXT_PROC = "envoy.filters.http.ext_proc"
-ON_DEMAND = "envoy.filters.http.on_demand"
-ROUTE_AGAIN = "tieline.route_again"
+EXT_PROC = "ext_proc"
+ON_DEMAND = "on_demand"
+ROUTE_AGAIN = "route_again"
+FIRST_REQUEST = (EXT_PROC, ON_DEMAND, ROUTE_AGAIN)
+"""Filters of requests that have no route yet."""
+GRPC_STATS = "grpc_stats"
+"""Counts gRPC calls by their own status."""
+OPTIONAL = (shaping.RATE_LIMIT, shaping.FAULT, deadlines.FILTER, GRPC_STATS)
+"""Filters that do what a policy says. They are switched off in each route that does not need them and not in
+the listener: which filters a request meets is decided when it comes, before a first request has a route."""
 L5D_ERR = "l5d-err"
-# Never passed on: what callers may have set to pass for us, and what Envoy adds for itself.
+Tables = bool | Delegated
+"""What is to be done with a table that a request brings: honour it, or remove it. Or the scope is for one."""
 
 # The total of a split that has no small common denominator: shares are right to one in a million.
 _WEIGHT_TOTAL = 1_000_000
@@ -63,14 +74,16 @@ def scope(
     cluster: Callable[[Path], str] = cluster_name,
     grpc: Callable[[Path], str] | None = cluster_name,
     consumed: int = 0,
+    tables: Tables = False,
+    mirrors: Mirrors = NO_MIRRORS,
 ) -> ScopedRouteConfiguration:
     """`cluster`, `grpc`: where a bound name's requests go, and those of gRPC. None: these have no route, so the brain
     is asked. `consumed`: how many segments of the path are not sent on."""
-    shares = integer_shares(_shares(tree, cluster))
+    shares = integer_shares(cluster_shares(tree, cluster))
     found: list[Route] = []
     if grpc is not None:
         # WebSockets need no route of their own: the timeout begins with the end of the request, which they do not have.
-        streams = _action(settings, integer_shares(_shares(tree, grpc)), is_grpc=True)
+        streams = _action(settings, integer_shares(cluster_shares(tree, grpc)), is_grpc=True)
         found.append(Route(match=RouteMatch(prefix="/", grpc=RouteMatch.GrpcRouteMatchOptions()), route=streams))
     others = [] if grpc else [_not_grpc()]
     if (again := retries.idempotent(settings)) is not None:
@@ -79,15 +92,19 @@ def scope(
         action.retry_policy.CopyFrom(again)
         found.append(Route(match=RouteMatch(prefix="/", headers=[*others, methods]), route=action))
     found.append(Route(match=RouteMatch(prefix="/", headers=others), route=_action(settings, shares)))
-    for route in found if consumed else ():
-        route.route.regex_rewrite.CopyFrom(_without_first(consumed))
-    return _scope(router, key, found, retries.any_method(settings))
+    found = rewriting.rewritten(found, settings, consumed)
+    shaping.shape_grpc(found, settings)
+    message = _scope(router, key, found, tables, retries.any_method(settings), _filters(settings))
+    (host,) = message.route_configuration.virtual_hosts
+    shaping.change_headers(host, settings)
+    mirror(host, mirrors)
+    return message
 
 
-@cache
-def _without_first(segments: int) -> RegexMatchAndSubstitute:
-    """Of the path; Envoy keeps the query."""
-    return RegexMatchAndSubstitute(pattern=RegexMatcher(regex=rf"^(/[^/]+){{{segments}}}/?"), substitution="/")
+def _filters(settings: Settings) -> dict[str, PackedAny]:
+    """The OPTIONAL ones that are wanted, with what is to be done."""
+    deadline = {deadlines.FILTER: deadlines.on(settings.timeout)} if settings.timeout.deadline else {}
+    return deadline | shaping.wanted(settings)
 
 
 @cache
@@ -100,13 +117,17 @@ def _not_grpc() -> HeaderMatcher:
     )
 
 
-def direct(router: str, key: str, status: int, body: str, l5d_err: str) -> ScopedRouteConfiguration:
+def direct(
+    router: str, key: str, status: int, body: str, l5d_err: str, tables: Tables = False
+) -> ScopedRouteConfiguration:
     """An answer at once: no such name, nothing behind it, refused."""
     cut = text(body).encode()[:_BODY_BYTES].decode(errors="ignore")
     action = DirectResponseAction(status=status, body=DataSource(inline_string=cut))
-    said = HeaderValueOption(header=HeaderValue(key=L5D_ERR, value=header_value(l5d_err)))
-    route = Route(match=RouteMatch(prefix="/"), direct_response=action, response_headers_to_add=[said])
-    return _scope(router, key, [route])
+    route = Route(match=RouteMatch(prefix="/"), direct_response=action)
+    if l5d_err:
+        said = HeaderValueOption(header=HeaderValue(key=L5D_ERR, value=header_value(l5d_err)))
+        route.response_headers_to_add.append(said)
+    return _scope(router, key, [route], tables)
 
 
 def header_value(value: str) -> str:
@@ -128,7 +149,7 @@ def integer_shares(shares: dict[str, Fraction]) -> dict[str, int]:
     return whole
 
 
-def _shares(tree: BoundTree, name: Callable[[Path], str]) -> dict[str, Fraction]:
+def cluster_shares(tree: BoundTree, name: Callable[[Path], str]) -> dict[str, Fraction]:
     """Each cluster's share of the requests, together 1. What has nothing behind it goes to the empty cluster."""
     match tree:
         case Leaf(value=bound):
@@ -139,7 +160,7 @@ def _shares(tree: BoundTree, name: Callable[[Path], str]) -> dict[str, Fraction]
             total = sum(weights)
             shares: defaultdict[str, Fraction] = defaultdict(Fraction)
             for branch, weight in zip(branches, weights, strict=True):
-                for cluster, share in _shares(branch.tree, name).items() if weight else ():
+                for cluster, share in cluster_shares(branch.tree, name).items() if weight else ():
                     shares[cluster] += share * weight / total
             return dict(shares) or {EMPTY_CLUSTER_NAME: Fraction(1)}
         case Empty() | Neg() | Fail():
@@ -179,11 +200,28 @@ def _of_settings(settings: Settings, is_grpc: bool) -> RouteAction:
     return action
 
 
-def _scope(router: str, key: str, found: list[Route], again: RetryPolicy | None = None) -> ScopedRouteConfiguration:
+def _scope(
+    router: str,
+    key: str,
+    found: list[Route],
+    tables: Tables,
+    again: RetryPolicy | None = None,
+    filters: Mapping[str, PackedAny] = MappingProxyType({}),
+) -> ScopedRouteConfiguration:
     name = scope_resource(router, key)
-    host = VirtualHost(name=key, domains=["*"], routes=found, retry_policy=again)
-    for switched_off in (EXT_PROC, ON_DEMAND, ROUTE_AGAIN):
-        host.typed_per_filter_config[switched_off].CopyFrom(_filter_off())
+    asking = delegation.routes() if tables is True else ()
+    for route in found:
+        on = {*filters, *route.typed_per_filter_config, *((GRPC_STATS,) if route.match.HasField("grpc") else ())}
+        for each in (name for name in (*FIRST_REQUEST, *OPTIONAL) if name not in on):
+            route.typed_per_filter_config[each].CopyFrom(_filter_off())
+    host = VirtualHost(name=key, domains=["*"], routes=[*asking, *found], retry_policy=again)
+    for each, config in filters.items():
+        # Once for all routes: a rate limit counts what it stands at.
+        host.typed_per_filter_config[each].CopyFrom(config)
+    if isinstance(tables, Delegated):
+        tables.restore(host)
+    elif not tables:
+        delegation.strip(host)
     key_of = ScopedRouteConfiguration.Key
     return ScopedRouteConfiguration(
         name=name,

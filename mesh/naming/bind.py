@@ -107,9 +107,13 @@ def bind(
     options: Options = Options(),
     *,
     exhaustive: bool = False,
+    failover: bool = False,
 ) -> Binding:
-    """`exhaustive`: also walk the alternatives after the one that won, to show them. The outcome is the same."""
-    return _Walk(dtab, namers, state, options, exhaustive=exhaustive).bind(Leaf(path), path)
+    """`exhaustive`: also walk the alternatives after the one that won, to show them. The outcome is the same.
+
+    `failover`: keep those of them that have endpoints, too, behind the one that won: as an `Alt` in its place.
+    """
+    return _Walk(dtab, namers, state, options, exhaustive=exhaustive, failover=failover).bind(Leaf(path), path)
 
 
 def bind_tree(
@@ -147,10 +151,12 @@ class _Exhausted(Exception):
 class _Alternatives:
     """One Alt under way."""
 
-    __slots__ = ("_at", "_held", "_idle", "_nodes", "_step", "_walk", "done")
+    __slots__ = ("_at", "_behind", "_follows", "_held", "_idle", "_nodes", "_step", "_walk", "done")
 
     def __init__(self, walk: _Walk, step: Step, nodes: Iterator[_Node]) -> None:
         self._walk, self._step, self._nodes = walk, step, nodes
+        self._behind: list[BoundTree] = []
+        self._follows = walk.failover
         self._at = -1
         self._held: tuple[int, _Done] | None = None
         self._idle = False
@@ -160,8 +166,11 @@ class _Alternatives:
         """What came of the last branch; gives the next one to bind, None when `done` is final."""
         if result is not None and self.done is None:
             self._weigh(result)
+        elif result is not None and self._follows:
+            self._stand_by(result)
         self._at += 1
-        node = next(self._nodes, None) if self.done is None or self._walk.exhaustive else None
+        further = self.done is None or self._walk.exhaustive or self._follows
+        node = next(self._nodes, None) if further else None
         if node is None:
             self._end()
         elif self.done is not None and not self._idle:
@@ -181,8 +190,16 @@ class _Alternatives:
         else:
             self._win(self._at, result)
 
+    def _stand_by(self, result: _Done) -> None:
+        """What would have won without those before it; a written `!` or `$` lets nothing behind it win."""
+        grade, tree = result
+        if grade in (Grade.LIVE, Grade.LOST) and not isinstance(tree, Waiting | Broken):
+            self._behind.append(tree)
+        self._follows = grade not in (Grade.FAIL, Grade.EMPTY)
+
     def _win(self, at: int, result: _Done) -> None:
         self.done, self._step.chosen = result, at
+        self._follows = self._follows and result[0] in (Grade.LIVE, Grade.LOST)
 
     def _end(self) -> None:
         if self._idle:
@@ -190,7 +207,10 @@ class _Alternatives:
         if self.done is None and self._held is not None:
             self._win(*self._held)
         self.done = self.done or _NEG
-        self._step.grade = self.done[0]
+        grade, tree = self.done
+        if self._behind and not isinstance(tree, Waiting | Broken):
+            self.done = grade, Alt((tree, *self._behind))
+        self._step.grade = grade
 
 
 class _Split:
@@ -252,7 +272,14 @@ class _Walk:
     """Explicit stack: neither long chains nor deep trees can exhaust Python's."""
 
     def __init__(
-        self, dtab: Dtab, namers: Sequence[Namer], state: AskState, options: Options, *, exhaustive: bool
+        self,
+        dtab: Dtab,
+        namers: Sequence[Namer],
+        state: AskState,
+        options: Options,
+        *,
+        exhaustive: bool,
+        failover: bool = False,
     ) -> None:
         self._dtab, self._ask_state, self._options = dtab, state, options
         self._namers = [(namer.prefix, namer) for namer in reversed(namers)]
@@ -260,7 +287,7 @@ class _Walk:
         self._open: list[_Alternatives | _Split] = []
         self._unions = 0
         self._left = self._spare = STEPS
-        self.exhaustive = exhaustive
+        self.exhaustive, self.failover = exhaustive, failover
         self.passes_dead = "empty" in options.alternate_on
         self.patient = options.unanswered == "missing"
         self.idle = 0

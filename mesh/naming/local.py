@@ -11,6 +11,8 @@ CONTEXT: Final = "l5d-ctx-dtab"
 """Written by the proxy before: the local table so far."""
 USER: Final = "l5d-dtab"
 """Written by the caller. It wins."""
+SIGNATURE: Final = "l5d-dtab-signature"
+"""Says that who wrote the local table may do so."""
 
 
 def local_dtab(headers: Iterable[tuple[str, str]]) -> Dtab:
@@ -22,11 +24,6 @@ def local_dtab(headers: Iterable[tuple[str, str]]) -> Dtab:
             if name == header:
                 local += _table(header, value)
     return local
-
-
-def effective_dtab(base: Dtab, headers: Iterable[tuple[str, str]]) -> Dtab:
-    """The table that holds for this request. Raises DtabSyntaxError."""
-    return base + local_dtab(headers)
 
 
 def _table(header: str, value: str) -> Dtab:

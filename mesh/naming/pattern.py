@@ -81,6 +81,11 @@ def substitute(text: str, captured: Mapping[str, str]) -> str:
     return _CAPTURE.sub(lambda hit: captured.get(hit[1], hit[0]), text)
 
 
+def capture_names(text: str) -> tuple[str, ...]:
+    """What `substitute` would fill in, in order."""
+    return tuple(_CAPTURE.findall(text))
+
+
 def _element(text: str) -> _Element:
     # split() gives text, name, text, name, ..., text
     pieces = _CAPTURE.split(text)

@@ -2,7 +2,8 @@
 
     tree := Leaf | Alt | Union | Neg | Empty | Fail
 
-Before binding a leaf holds a `Path`, after binding a `BoundName`; a bound tree has no `Alt`.
+Before binding a leaf holds a `Path`, after binding a `BoundName`. A bound tree has an `Alt` only for failover: its
+first tree is the one that won, the others may serve while that can't.
 """
 
 from __future__ import annotations

@@ -9,9 +9,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from mesh.config.fields import Count, Flag, Percent, Section, Time
-
-HEADER = r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$"
+from mesh.config.fields import Count, Flag, Labels, LabelTexts, Percent, Section, Time
+from mesh.policy.headers import HEADER
 
 
 class HashOn(Section):
@@ -55,6 +54,8 @@ class Balancing(Section):
     """A new endpoint gets its full share after a while only. null: at once."""
     prefer_zone: Flag = Field(default=False, examples=[True])
     """Endpoints of the agent's own `zone` first; others as far as these are not enough."""
+    subset: LabelTexts = Field(default=Labels(), examples=["{version: v2}"])
+    """Only endpoints that their source describes so (metadata, labels). Without: all."""
     panic_threshold: Percent = Field(default=0.0, examples=[0])
     """With less than this percentage of healthy endpoints, all get requests. 0: never one that is known to be sick."""
 

@@ -59,6 +59,14 @@ class OfBoundName:
     """Tells clusters of one bound name apart; empty for the defaults."""
 
 
+def with_others_behind(policy: OfBoundName) -> OfBoundName:
+    """Where another can serve, all endpoints may be ejected unless a policy says how many."""
+    ejection = policy.ejection
+    if ejection is None or "max_share" in ejection.model_fields_set:
+        return policy
+    return _told_apart(replace(policy, ejection=ejection.model_copy(update={"max_share": 100.0}), suffix=""))
+
+
 def of_bound_name(settings: Settings) -> OfBoundName:
     # What to hash on is a matter of the route.
     balancing = settings.balancing.model_copy(update={"hash_on": ()})
@@ -71,6 +79,10 @@ def of_bound_name(settings: Settings) -> OfBoundName:
         settings.health_check,
         settings.tls,
     )
+    return _told_apart(found)
+
+
+def _told_apart(found: OfBoundName) -> OfBoundName:
     told = repr(found)
     return found if told == _DEFAULTS_TOLD else replace(found, suffix=f"+policy-{_digest(told)}")
 
@@ -98,6 +110,10 @@ class Policies:
 
     def of_bound(self, path: Path, id: Path) -> OfBoundName:
         return self._part(self._merge(self._matching(path, id)))
+
+    def matching(self, path: Path, id: Path | None = None) -> list[Entry]:
+        """In order; those that match what the name leads to, too."""
+        return [self.entries[index] for index, _ in self._matching(*((path,) if id is None else (path, id)))]
 
     def said(self, path: Path, id: Path | None = None) -> list[Said]:
         """Every key with its value, the keys that an entry set first."""
@@ -146,7 +162,7 @@ def _filled(value: object, captures: Mapping[str, str]) -> object:
         case str():
             return substitute(value, captures)
         case tuple():
-            return tuple(_filled(each, captures) for each in value)
+            return type(value)(_filled(each, captures) for each in value)
         case Section():
             return filled(value, captures)
         case _:

@@ -7,6 +7,7 @@ from typing import Annotated, Self
 
 from pydantic import AfterValidator, Field, PrivateAttr, model_validator
 
+from mesh.naming.pattern import capture_names
 from mesh.policy.effective import Entry, written
 from mesh.policy.settings import Settings, is_of_bound_names
 
@@ -33,6 +34,13 @@ class PolicyEntry(Settings):
             for key in written(self):
                 if key != "match" and not is_of_bound_names(key):
                     raise ValueError(f"`{key}` holds for a name such as /svc/users, not for what it leads to")
+        return self
+
+    @model_validator(mode="after")
+    def _captures(self) -> Self:
+        known = capture_names(self.match)
+        for name in (name for mirror in self.mirror for name in capture_names(mirror.to) if name not in known):
+            raise ValueError(f"`match` captures no {{{name}}} for `mirror`")
         return self
 
     def placed(self, where: str, lines: Mapping[str, int]) -> PolicyEntry:

@@ -9,7 +9,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from mesh.config.fields import Count, Percent, Section, Time, Whole
+from mesh.config.fields import Count, Flag, Percent, Section, Time, Whole
 
 Unsent = Literal["connect-failure", "refused-stream", "reset-before-request"]
 Http = Literal["reset", "gateway-error", "5xx", "retriable-4xx"]
@@ -28,6 +28,8 @@ class Timeout(Section):
     """How long one attempt may take before another endpoint is tried, within `request`. null: no limit of its own."""
     grpc: Time | None = Field(default=None, examples=["30s"])
     """The longest that a gRPC call may take; `grpc-timeout` can only shorten it. null: as the caller says."""
+    deadline: Flag = Field(default=False, examples=[True])
+    """Requests carry a deadline (`l5d-ctx-deadline`) from hop to hop, and take no longer than it says."""
     idle: Time | None = Field(default=3600.0, examples=["1h"])
     """How long a request or stream may be silent in both directions. null: for ever."""
     connect: Time = Field(default=1.0, examples=["1s"])

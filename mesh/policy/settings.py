@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Annotated, Final
 
 from pydantic import Field
 
-from mesh.config.fields import Section
+from mesh.config.fields import Flag, Section
 from mesh.policy.balancing import Balancing, HealthCheck
+from mesh.policy.mirroring import Mirror
 from mesh.policy.resilience import Ejection, Limits, Retries, Timeout
+from mesh.policy.rewriting import Redirect, Rewrite
+from mesh.policy.shaping import Fault, HeaderChanges, RateLimit
 from mesh.policy.tls import Tls
 
 
@@ -23,10 +26,24 @@ class Settings(Section):
     """When an endpoint that fails gets no requests for a while. null: never."""
     balancing: Balancing = Field(default_factory=Balancing)
     """How endpoints share the requests."""
+    failover: Flag = Field(default=False, examples=[True])
+    """While no endpoint of what `|` chose can serve, the next alternative does; a retry may go there, too."""
     health_check: HealthCheck | None = Field(default=None)
     """The proxy asks endpoints for their health. null: their sources and their answers tell."""
     tls: Tls | None = Field(default=None)
     """The proxy speaks TLS to the endpoints. null: as they are, without."""
+    fault: Fault | None = Field(default=None)
+    """Delays and errors made on purpose, to see how callers bear them. null: none."""
+    rate_limit: RateLimit | None = Field(default=None)
+    """How many requests in a time, per name and proxy. null: any number."""
+    headers: HeaderChanges = Field(default_factory=HeaderChanges)
+    """Headers to set, add and remove."""
+    rewrite: Rewrite | None = Field(default=None)
+    """Another path, another Host for the service. null: what the caller says."""
+    redirect: Redirect | None = Field(default=None)
+    """Callers are sent elsewhere. null: they are not."""
+    mirror: Annotated[tuple[Mirror, ...], Field(max_length=10)] = Field(default=())
+    """Who gets copies of the requests, at most 10; their answers are thrown away."""
 
 
 DEFAULTS: Final = Settings()

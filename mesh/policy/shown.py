@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from discovery.path import Path
-from mesh.config.fields import Section
+from mesh.config.fields import Labels, Section
 from mesh.policy.effective import Policies, Said
+from mesh.policy.headers import Headers
 from mesh.policy.settings import is_of_bound_names
 
 Row = dict[str, object]
@@ -46,6 +47,10 @@ def _plain(value: object) -> object:
     match value:
         case Section():
             return value.model_dump(mode="json", exclude_unset=True)
+        case Labels():
+            return dict(value)
+        case Headers():
+            return dict.fromkeys((name for name, _ in value), "***")
         case tuple() | list():
             return [_plain(each) for each in value]
         case _:

@@ -74,6 +74,8 @@ class Ads:
         changes = self.store.apply(put, remove)
         if changes:
             self._wake()
+            # A proxy that came with just this acknowledges nothing.
+            self._answer(changes.put)
         return changes
 
     def settle(self) -> None:

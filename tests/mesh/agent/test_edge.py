@@ -65,6 +65,7 @@ async def users(shared: Routers) -> AsyncIterator[Upstream]:
             while b"users" not in answer:  # the last test's instance may be known for a moment
                 answer = await raw(port, "GET / HTTP/1.1\r\nhost: users\r\n" + CLOSE)
         service.asked.clear()
+        service.heard.clear()
         yield service
 
 
@@ -101,7 +102,7 @@ def status(answer: bytes) -> int:
 
 FORGED = {
     "l5d-dtab": "/svc => /#/files/other",
-    "L5D-Ctx-Deadline": "1 2",
+    "L5D-Ctx-Sample": "1",
     "x-tieline-key-0": "other",
     "x-envoy-max-retries": "9",
     "X-Envoy-Original-Path": "/admin",
@@ -118,7 +119,7 @@ OF_HEADERS = "".join(f"{name}: {value}\r\n" for name, value in FORGED.items())
 
 async def test_a_stranger_says_nothing_to_the_mesh_nor_for_a_proxy(shared: Routers, users: Upstream) -> None:
     assert status(await raw(shared.edge, f"GET / HTTP/1.1\r\nhost: users\r\nx-own: kept\r\n{OF_HEADERS}{CLOSE}")) == 200
-    came = {name: users.headers.get(name.lower()) for name in (*FORGED, "x-own")}
+    came = {name: users.last_headers.get(name.lower()) for name in (*FORGED, "x-own")}
     # Of a caller on loopback Envoy says this host's own address.
     said = {"x-own": "kept", "x-forwarded-for": own_address(), "x-forwarded-proto": "http"}
     assert came == {**dict.fromkeys(FORGED), **said}
@@ -126,11 +127,11 @@ async def test_a_stranger_says_nothing_to_the_mesh_nor_for_a_proxy(shared: Route
 
 async def test_a_caller_that_is_trusted_is_heard(shared: Routers, users: Upstream) -> None:
     assert status(await raw(shared.trusted, f"GET / HTTP/1.1\r\nhost: users\r\n{OF_HEADERS}{CLOSE}")) == 200
-    kept = ("l5d-dtab", "l5d-ctx-deadline", "x-forwarded-for", "x-forwarded-host", "x_user")
+    kept = ("l5d-ctx-sample", "x-forwarded-for", "x-forwarded-host", "x_user")
     forged = {name.lower(): value for name, value in FORGED.items()}
-    assert {name: users.headers.get(name) for name in kept} == {name: forged[name] for name in kept}
-    assert "x-envoy-max-retries" not in users.headers
-    assert "x-forwarded-client-cert" not in users.headers
+    assert {name: users.last_headers.get(name) for name in kept} == {name: forged[name] for name in kept}
+    assert "x-envoy-max-retries" not in users.last_headers
+    assert "x-forwarded-client-cert" not in users.last_headers
 
 
 async def test_a_proxy_in_front_is_believed_as_far_as_said(shared: Routers, users: Upstream) -> None:
@@ -139,10 +140,10 @@ async def test_a_proxy_in_front_is_believed_as_far_as_said(shared: Routers, user
         status(await raw(shared.hops, f"GET /a%2fb HTTP/1.1\r\nhost: users\r\nl5d-dtab: /a=>/b\r\n{forged}{CLOSE}"))
         == 200
     )
-    assert users.headers["x-forwarded-for"] == f"203.0.113.9, 192.0.2.1,{own_address()}"
-    assert users.headers["x-forwarded-proto"] == "https"
-    assert users.headers["x_user"] == "me"
-    assert "l5d-dtab" not in users.headers
+    assert users.last_headers["x-forwarded-for"] == f"203.0.113.9, 192.0.2.1,{own_address()}"
+    assert users.last_headers["x-forwarded-proto"] == "https"
+    assert users.last_headers["x_user"] == "me"
+    assert "l5d-dtab" not in users.last_headers
     assert users.path == "/a%2fb"
 
 
@@ -152,6 +153,7 @@ async def test_a_stranger_is_not_told_of_the_inside(shared: Routers, users: Upst
         assert status(answer) in (400, 404)
         assert b"l5d-" not in answer.lower()
         assert b"svc" not in answer
+        assert answer.endswith(b"error %d\n" % status(answer))
     told = await raw(shared.trusted, f"GET / HTTP/1.1\r\nhost: nobody\r\n{CLOSE}")
     assert b"l5d-err: no such name: /svc/nobody" in told
 
@@ -213,8 +215,8 @@ async def test_no_request_is_read_in_two_ways(shared: Routers, users: Upstream, 
 async def test_what_envoy_reads_is_written_anew(shared: Routers, users: Upstream, which: str) -> None:
     port = getattr(shared, which)
     assert status(await raw(port, f"GET / HTTP/1.1\r\nhost: users\r\nx: a\rb: c\r\ny: d\r\n e\r\n{CLOSE}")) == 200
-    assert (users.headers["x"], users.headers["y"]) == ("ab: c", "d e")
-    assert "b" not in users.headers
+    assert (users.last_headers["x"], users.last_headers["y"]) == ("ab: c", "d e")
+    assert "b" not in users.last_headers
     # The head may be there already; what comes behind it is no request.
     assert status(await raw(port, f"{HEAD}transfer-encoding: chunked\r\n\r\n-1\r\n{BODY}")) == 400
     assert users.path == "/"
@@ -298,7 +300,24 @@ async def test_an_address_that_others_reach_is_not_trusted_unless_said() -> None
         started.put("users", users.port)
         for port, heard in zip(ports, (None, "/a=>/b"), strict=True):
             assert status(await raw(port, f"GET / HTTP/1.1\r\nhost: users\r\nl5d-ctx-dtab: /a=>/b\r\n{CLOSE}")) == 200
-            assert users.headers.get("l5d-ctx-dtab") == heard
+            assert users.last_headers.get("l5d-ctx-dtab") == heard
+        await started.no_nacks()
+
+
+async def test_a_table_is_taken_from_strangers_where_that_is_said() -> None:
+    port = free_port()
+    routers = [{"name": "edge", "port": port, "trusted": False, "overrides": "on", "show_destination": "on_request"}]
+    async with host(routers=routers) as started, upstream("users") as users, upstream("other") as other:
+        started.put("users", users.port)
+        started.put("other", other.port)
+        for table, name in (("", b"users"), ("l5d-dtab: /svc/users => /#/files/other\r\n", b"other")):
+            said = (
+                "GET / HTTP/1.1\r\nhost: users\r\nl5d-dst-show: 1\r\nl5d-ctx-deadline: 1 2\r\nx-tieline-kept-0: 1\r\n"
+            )
+            answer = await raw(port, f"{said}{table}{CLOSE}")
+            assert answer.endswith(name), answer
+            assert b"l5d-dst-client: /#/files/" + name in answer
+        assert not [name for name in other.last_headers if name.startswith(("x-tieline", "l5d-ctx-deadline"))]
         await started.no_nacks()
 
 

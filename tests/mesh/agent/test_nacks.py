@@ -9,6 +9,8 @@ import pytest
 from discovery.path import Path
 from mesh.agent.nacks import KEPT, Nacks
 from mesh.envoy.names import scope_resource
+from mesh.policy.effective import Entry, Policies
+from mesh.policy.settings import DEFAULTS
 from mesh.xds.events import Nack
 from mesh.xds.resource import CLUSTER, SCOPE
 from tests.binding import at, world
@@ -31,6 +33,19 @@ async def test_rule_6_a_refused_scope_is_reported_with_the_dentry_that_caused_it
         assert row["message"] == "no, because"
         assert row["because"] == ["/svc/users by /svc => /#/one (line 1)"]
         assert nacks.count == 1
+
+
+@virtual
+async def test_rule_6_the_policies_that_hold_for_the_name_are_named_too() -> None:
+    async with world("/svc => /#/one") as it:
+        it.one.truth[Path(("users",))] = at(80)
+        it.ask("users")
+        await settle()
+        entries = [Entry(match, DEFAULTS, "p.yaml") for match in ("/svc/users", "/svc/others", "/#/one")]
+        nacks = Nacks(it.binder, it.ads, Policies(entries))
+        nacks.refused(_nack(SCOPE, scope_resource("http", "users")))
+        said = "/svc/users by /svc => /#/one (line 1) with the policies /svc/users (p.yaml), /#/one (p.yaml)"
+        assert nacks.rows()[0]["because"] == [said]
 
 
 @virtual

@@ -37,7 +37,7 @@ async def _until_gone(host: Host, key: str) -> None:
 async def _clusters(host: Host) -> str:
     """The clusters Envoy counts requests for."""
     _, text = await host.agent.ask("/metrics")
-    return "\n".join(line for line in text.splitlines() if line.startswith("envoy_cluster_membership_total{"))
+    return "\n".join(line for line in text.splitlines() if line.startswith("tieline_bound_endpoints{"))
 
 
 async def test_an_idle_name_is_unbound_and_the_next_request_binds_it_again(shared: Host) -> None:

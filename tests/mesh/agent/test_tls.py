@@ -263,7 +263,7 @@ async def test_clients_show_a_certificate_of_the_right_authority_and_services_le
         started.put("users", users.port)
         good = shows(clients.server("spiffe://example/caller"), "good")
         assert await get(port, good) == (200, "users")
-        assert users.headers["x-forwarded-client-cert"].endswith("URI=spiffe://example/caller")
+        assert users.last_headers["x-forwarded-client-cert"].endswith("URI=spiffe://example/caller")
         for bad in (shows(None, "none"), shows(authority.server("intruder"), "bad")):
             with pytest.raises(aiohttp.ClientError):
                 await get(port, bad)

@@ -16,6 +16,7 @@ COMMANDS = [
     "version",
     "dtab check",
     "dtab eval",
+    "dtab sign",
     "config check",
     "config schema",
 ]

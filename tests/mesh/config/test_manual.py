@@ -28,6 +28,7 @@ SECTIONS = {
     "Naming": "`naming`",
     "Names": "`names`",
     "Envoy": "`envoy`",
+    "Metrics": "`metrics`",
     "Log": "`log`",
 }
 TRAFFIC = (ROOT / "docs" / "traffic.md").read_text()
@@ -44,6 +45,18 @@ OF_POLICIES = {
     "HashOn": "### balancing.hash_on",
     "SlowStart": "### balancing.slow_start",
     "HealthCheck": "## health_check",
+    "Fault": "## fault",
+    "Delay": "### fault.delay",
+    "Abort": "### fault.abort",
+    "RateLimit": "## rate_limit",
+    "HeaderChanges": "## headers",
+    "Change": "### headers.request",
+    "ResponseChange": "### headers.request",
+    "Rewrite": "## rewrite",
+    "Redirect": "## redirect",
+    "AccessLog": "## access_log",
+    "Tracing": "## tracing",
+    "Mirror": "## mirror",
     "Tls": "## tls",
     "RouterLimits": "### routers[].limits",
     "RouterTls": "## TLS at a router",
@@ -58,6 +71,8 @@ def default(described: dict[str, Any]) -> str:
     if "default" not in described:
         return ""
     value = described["default"]
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        return "one, as below"
     seconds = "pattern" in json.dumps(described.get("anyOf", "")) and isinstance(value, float)
     return f"`{value:g}s`" if seconds else f"`{json.dumps(value)}`".replace('"', "")
 

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from discovery.path import Path
 from mesh.envoy.clusters import EMPTY_CLUSTER_NAME
+from mesh.envoy.mirroring import Mirrors
 from mesh.envoy.routes import EXT_PROC, direct, header_value, integer_shares, scope
 from mesh.naming.tree import Alt, BoundName, BoundTree, Empty, Fail, Leaf, Neg, Union, Weighted
 
@@ -96,7 +97,14 @@ def test_no_share_is_rounded_away(shares: list[object]) -> None:
 def test_a_bound_route_is_free_of_the_resolver() -> None:
     for message in (scope("r", "users", leaf("/a")), direct("r", "users", 404, "no", "no")):
         (host,) = message.route_configuration.virtual_hosts
-        assert EXT_PROC in host.typed_per_filter_config
+        assert all(EXT_PROC in route.typed_per_filter_config for route in host.routes)
+
+
+def test_only_a_request_with_a_table_asks_the_resolver() -> None:
+    (host,) = scope("r", "users", leaf("/a"), tables=True).route_configuration.virtual_hosts
+    asking = [route for route in host.routes if EXT_PROC not in route.typed_per_filter_config]
+    assert [header.name for route in asking for header in route.match.headers] == ["l5d-dtab", "l5d-ctx-dtab"]
+    assert list(host.routes[:2]) == asking
 
 
 def test_equal_trees_are_equal_bytes() -> None:
@@ -111,3 +119,17 @@ def test_equal_trees_are_equal_bytes() -> None:
 )
 def test_a_reason_becomes_one_header_line(text: str, shown: str) -> None:
     assert header_value(text) == shown
+
+
+def test_mirrors_stand_at_the_virtual_host_and_where_grpc_has_others_at_its_route() -> None:
+    mirrors = Mirrors(others=(("/m", 5.0),), grpc=(("/m+grpc", 5.0),))
+    (host,) = scope("r", "users", leaf("/a"), mirrors=mirrors).route_configuration.virtual_hosts
+    assert [(each.cluster, each.disable_shadow_host_suffix_append) for each in host.request_mirror_policies] == [
+        ("/m", True)
+    ]
+    assert host.request_mirror_policies[0].runtime_fraction.default_value.numerator == 50_000
+    copied = [[each.cluster for each in route.route.request_mirror_policies] for route in host.routes]
+    assert copied == [["/m+grpc"], []]
+    same = Mirrors(others=(("/m", 5.0),), grpc=(("/m", 5.0),))
+    (host,) = scope("r", "users", leaf("/a"), mirrors=same).route_configuration.virtual_hosts
+    assert not any(route.route.request_mirror_policies for route in host.routes)

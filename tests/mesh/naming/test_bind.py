@@ -10,6 +10,7 @@ import pytest
 
 from discovery.address import Bound, Endpoint, Failed, Health, Known, Neg, Pending, State, bound
 from discovery.path import Path
+from mesh.agent.failover import won
 from mesh.naming import bind as binding
 from mesh.naming import tree
 from mesh.naming.bind import LINKERD, UNIONS, Binding, Broken, Options, Waiting, bind, bind_tree
@@ -117,6 +118,63 @@ def test_walking_every_alternative_does_not_change_the_outcome() -> None:
         whole = bind(table, path, namers, states, options, exhaustive=True)
         assert (plain.tree, plain.grade) == (whole.tree, whole.grade), f"seed {seed}: {path} in {table}"
         assert plain.wanted <= whole.wanted, f"seed {seed}: {path} in {table}"
+
+
+def grown(rng: random.Random, depth: int) -> str:
+    """A tree over a few names, some of which live."""
+    if depth == 0 or rng.random() < 0.2:
+        return rng.choice([f"/s/{number}" for number in range(8)] + ["~", "!", "$"])
+    branches = [f"{grown(rng, depth - 1)}" for _ in range(rng.randint(2, 3))]
+    return f"({rng.choice((' | ', ' & ')).join(branches)})"
+
+
+def test_what_stands_by_does_not_change_who_wins() -> None:
+    known = {
+        f"/s/{number}": (LIVE, LIVE, LIVE, LIVE, DEAD, MISSING, Pending(), Failed("x"))[number] for number in range(8)
+    }
+    kept = 0
+    for seed in range(3_000):
+        table = f"/a => {grown(random.Random(seed), 3)}"
+        plain, found, whole = (
+            bind(parse_dtab(table), Path(("a",)), [SOURCE], state_of(known), failover=failover, exhaustive=exhaustive)
+            for failover, exhaustive in ((False, False), (True, False), (True, True))
+        )
+        assert (plain.grade, found.grade, found.tree) == (found.grade, whole.grade, whole.tree), table
+        if not isinstance(found.tree, Waiting | Broken):
+            assert won(found.tree) == plain.tree, table
+            kept += found.tree != plain.tree
+    assert kept > 500
+
+
+@pytest.mark.parametrize(
+    ("table", "outcome"),
+    [
+        ("/a => /s/one | /s/two", "/s/one | /s/two"),
+        ("/a => /s/one | /s/gone | /s/empty | /s/two", "/s/one | /s/two"),
+        ("/a => /s/empty | /s/one | /s/two", "/s/one | /s/two"),
+        ("/a => /s/one | ! | /s/two", "/s/one"),
+        ("/a => /s/one | $ | /s/two", "/s/one"),
+        ("/a => /s/two ; /a => /s/one", "/s/one | /s/two"),
+        ("/a => (/s/one & /s/three) | /s/two", "/s/one & /s/three | /s/two"),
+        ("/a => 3 * /s/one & 1 * (/s/three | /s/two)", "3 * /s/one & 1 * (/s/three | /s/two)"),
+        ("/a => /s/empty | /s/gone", "/s/empty"),
+    ],
+)
+def test_alternatives_with_endpoints_stand_by(table: str, outcome: str) -> None:
+    known = {f"/s/{name}": LIVE for name in ("one", "two", "three")} | {"/s/empty": DEAD}
+    found = bind(parse_dtab(table), Path(("a",)), [SOURCE], state_of(known), failover=True)
+    assert paths_of(found.tree) == parse_tree(outcome)
+
+
+def paths_of(bound_tree: Any) -> Any:
+    match bound_tree:
+        case Leaf(BoundName(name, _)):
+            return Leaf(name)
+        case tree.Alt(trees):
+            return tree.Alt(tuple(map(paths_of, trees)))
+        case tree.Union(branches):
+            return tree.Union(tuple(tree.Weighted(each.weight, paths_of(each.tree)) for each in branches))
+    return bound_tree
 
 
 def test_fed_what_it_wants_binding_comes_to_an_end() -> None:

@@ -3,12 +3,12 @@ from __future__ import annotations
 import pytest
 
 from mesh.naming.dtab import Dtab, DtabSyntaxError, parse_dtab
-from mesh.naming.local import effective_dtab, local_dtab
+from mesh.naming.local import local_dtab
 
 
 def test_the_context_comes_before_the_user_whatever_the_order_of_the_headers() -> None:
     headers = [("L5D-Dtab", "/a => /d"), ("host", "x"), ("l5d-ctx-dtab", "/a => /c;")]
-    assert effective_dtab(parse_dtab("/a => /b"), headers) == parse_dtab("/a=>/b;/a=>/c;/a=>/d")
+    assert local_dtab(headers) == parse_dtab("/a=>/c;/a=>/d")
 
 
 @pytest.mark.parametrize(

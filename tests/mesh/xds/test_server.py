@@ -104,6 +104,24 @@ async def test_applied_waits_for_a_proxy_and_says_when_one_refuses(tmp_path: Pat
             assert "address" in nack.message
 
 
+async def test_what_a_proxy_came_with_is_applied_as_soon_as_the_store_has_it(tmp_path: Path) -> None:
+    """A restarted brain that is waiting already: the proxy has nothing to acknowledge."""
+    first, port = Brain(tmp_path), free_port()
+    async with contextlib.AsyncExitStack() as lasting:
+        async with first.serving():
+            first.ads.apply([listener("r", port)])
+            envoy = await lasting.enter_async_context(first.envoy())
+            await envoy.ready()
+            await applied(first.ads, listener("r", port))
+        second = Brain(tmp_path)
+        async with second.serving(), asyncio.TaskGroup() as tasks:
+            waiting = tasks.create_task(second.ads.applied(LISTENER, "r"))
+            await eventually(lambda: bool(second.ads.unclaimed(LISTENER)))
+            second.ads.apply([listener("r", port)])
+            async with asyncio.timeout(10):
+                assert await waiting is None
+
+
 async def test_of_one_bad_among_good_the_good_are_taken_and_the_bad_is_named(tmp_path: Path) -> None:
     brain, port = Brain(tmp_path), free_port()
     async with service("users") as users, calling(port) as caller:

@@ -1,0 +1,44 @@
+"""From the configuration to what Envoy lets be seen."""
+
+from __future__ import annotations
+
+import os
+from urllib.parse import urlsplit
+
+from mesh.config.model import Config
+from mesh.config.routers import Router
+from mesh.envoy.access_log import Log
+from mesh.envoy.sight import Sight
+from mesh.envoy.tracing import Collector, Tracing
+
+
+def sight(config: Config, router: Router) -> Sight:
+    log = config.access_log
+    return Sight(
+        log=Log(str(log.path), log.only == "errors", log.query) if log.path else None,
+        tracing=tracing(config),
+        shows=router.show_destination == "on_request",
+        tells_errors=router.tells_errors,
+    )
+
+
+def tracing(config: Config) -> Tracing | None:
+    said = config.tracing
+    if said.otlp is None:
+        return None
+    url = urlsplit(said.otlp)
+    path = url.path.rstrip("/") or "/v1/traces"
+    collector = Collector(url.hostname or "", url.port or 0, path if said.protocol == "http" else "")
+    return Tracing(collector, said.sample_percent, said.service)
+
+
+def access_log_problem(config: Config) -> str | None:
+    """Envoy refuses a router whose log it can't open. The file is made, for its owner and group alone."""
+    path = config.access_log.path
+    if path is None:
+        return None
+    try:
+        with open(path, "ab", opener=lambda name, flags: os.open(name, flags, 0o640)):
+            return None
+    except OSError as error:
+        return f"{path}: {error.strerror}; choose an access_log.path the agent may write to"
