@@ -45,6 +45,22 @@ def _breaker(envoy: str, breaker: str) -> Row:
     )  # fmt: skip
 
 
+def _grpc(status: int) -> Row:
+    return Row(
+        BOUND,
+        f"envoy_cluster_grpc_{status}",
+        COUNTER, "tieline_bound_grpc_calls",
+        "gRPC calls by the status they ended with.",
+        extra={"status": _GRPC[status]},
+    )  # fmt: skip
+
+
+_GRPC = (
+    "OK", "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND", "ALREADY_EXISTS",
+    "PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION", "ABORTED", "OUT_OF_RANGE", "UNIMPLEMENTED",
+    "INTERNAL", "UNAVAILABLE", "DATA_LOSS", "UNAUTHENTICATED",
+)  # fmt: skip
+
 # fmt: off
 ROWS = (
     Row(PROXY, "envoy_server_uptime", GAUGE, "tieline_proxy_uptime_seconds", "How long Envoy has run."),
@@ -87,6 +103,7 @@ ROWS = (
     Row(BOUND, "envoy_cluster_membership_total", GAUGE, "tieline_bound_endpoints", "Endpoints known.", join=max),
     Row(BOUND, "envoy_cluster_membership_healthy", GAUGE, "tieline_bound_healthy_endpoints",
         "Endpoints that get requests: neither ejected nor sick.", join=max),
+    *(_grpc(status) for status in range(len(_GRPC))),
     _breaker("cx", "connections"),
     _breaker("rq_pending", "pending"),
     _breaker("rq", "requests"),
@@ -99,7 +116,7 @@ PATTERN = (
     r"|http\.[^.]+\.downstream_(rq_([1-5]xx|time|active)|cx_active)"
     r"|vhost\..*\.upstream_rq_([1-5]xx|time|retry|timeout)"
     r"|cluster\..*\.(upstream_rq_([1-5]xx|time|total|active|timeout|retry|retry_overflow|(pending|active)_overflow)"
-    r"|upstream_cx_(active|connect_fail)|outlier_detection\.ejections_(active|enforced_total)"
+    r"|grpc\.[0-9]+|upstream_cx_(active|connect_fail)|outlier_detection\.ejections_(active|enforced_total)"
     r"|membership_(total|healthy)|circuit_breakers\.default\.(cx|rq_pending|rq|rq_retry)_open))$"
 )
 """What Envoy is asked for: the stats behind ROWS, in its own spelling."""

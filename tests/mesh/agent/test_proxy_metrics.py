@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 
+import grpc.aio
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -14,8 +16,10 @@ from mesh.agent.proxy_metrics import Subjects, Translation
 from mesh.agent.proxy_rows import ROWS
 from scripts.running import eventually, free_port
 from tests.host import PATIENCE, Host, host
+from tests.mesh.agent.test_breakers import Calls
 from tests.upstream import upstream
 
+GRPC = ("OK", "UNIMPLEMENTED", "UNAVAILABLE")
 DTAB = "/svc => /#/files ; /svc/alias => /#/files/users ; /svc/any/* => /#/files/users"
 POLICIES = [
     {"match": "/svc/again", "retries": {"statuses": [500]}, "ejection": None},
@@ -250,3 +254,22 @@ def test_the_first_names_are_counted_and_keep_their_place() -> None:
     counted = Counted(1)
     assert [counted.prefix("r", Path.parse(path)) for path in ("/a", "/b", "/a")] == ["/a", "other", "/a"]
     assert Counted(0).prefix("r", Path.parse("/a")) == "other"
+
+
+async def test_grpc_calls_are_counted_by_their_own_status(alone: Host) -> None:
+    port = free_port()
+    server = await Calls(b"x").served(port)
+    alone.put("calls", port)
+    options = [("grpc.default_authority", "calls")]
+    try:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{alone.agent.port}", options=options) as channel:
+            for method in ("/t.T/M", "/t.T/M", "/t.T/Other"):
+                with contextlib.suppress(grpc.aio.AioRpcError):
+                    await channel.unary_unary(method)(b"")
+    finally:
+        await server.stop(0)
+    seen = await page(alone)
+    counted = {
+        status: seen.of("tieline_bound_grpc_calls_total", bound="/#/files/calls", status=status) for status in GRPC
+    }
+    assert counted == {"OK": 2, "UNIMPLEMENTED": 1, "UNAVAILABLE": 0}
