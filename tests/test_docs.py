@@ -27,6 +27,7 @@ from mesh.naming.trace import Grade
 from mesh.naming.tree import BoundTree, Leaf, NameTree, Union, Weighted
 from scripts.running import TIELINE, agent, eventually, folder
 from tests import manual
+from tests.certificates import Authority
 from tests.manual import PAGES, ROOT, Block
 from tests.session import Session, session
 
@@ -97,6 +98,7 @@ CONFIGURATIONS = [
     for block in BLOCKS
     if block.kind == "yaml" and re.search(r"^(dtab|sources|routers):", block.text, re.MULTILINE)
 ]
+AUTHORITY = Authority()
 TABLES = [block for block in BLOCKS if block.kind == "dtab"]
 
 
@@ -104,6 +106,9 @@ TABLES = [block for block in BLOCKS if block.kind == "dtab"]
 def test_every_configuration_shown_loads(block: Block, tmp_path: Path) -> None:
     file = tmp_path / "tieline.yaml"
     file.write_text(block.text)
+    # The files of certificates that the manual speaks of.
+    for name in ("edge", "partners", "ca", "client"):
+        AUTHORITY.server("localhost").write(tmp_path, name)
     (tmp_path / "overrides.key").write_bytes(bytes(32))
     assert [str(problem) for problem in examine(file).errors] == []
 
@@ -188,7 +193,7 @@ def source(*modules: object) -> str:
     text = "".join(Path(str(module.__file__)).read_text() for module in modules)  # type: ignore[attr-defined]
     for inside, word in (("path", "/svc/NAME"), ("name", "NAME"), ("reason", "…"), ("nack.message", "…")):
         text = text.replace(f"{{{inside}}}", word)
-    return text.replace("%RESPONSE_CODE_DETAILS%", "…")
+    return text.replace("%RESPONSE_CODE_DETAILS%", "…").replace("%UPSTREAM_TRANSPORT_FAILURE_REASON%", "…")
 
 
 TROUBLES = DOCS / "troubleshooting.md"

@@ -36,6 +36,16 @@ class Upstream:
     free: asyncio.Event = field(default_factory=asyncio.Event)
     arrived: asyncio.Event = field(default_factory=asyncio.Event)
 
+    @property
+    def path(self) -> str:
+        """Of the last request."""
+        return self.heard[-1].path if self.heard else ""
+
+    @property
+    def last_headers(self) -> dict[str, str]:
+        """Of the last request, in small letters."""
+        return {name: ",".join(values) for name, values in self.heard[-1].headers.items()}
+
     def __post_init__(self) -> None:
         self.free.set()
 

@@ -68,7 +68,8 @@ async def run(config: Config, pipe: int | None) -> None:
 async def _serve(stack: AsyncExitStack, brain: Brain, pipe: int | None, stop: asyncio.Event) -> None:
     admin = brain.config.admin
     async with asyncio.TaskGroup() as tasks:
-        keeping = [tasks.create_task(brain.snapshot.keep()), tasks.create_task(brain.idle.keep())]
+        lasting = (brain.snapshot.keep(), brain.idle.keep(), brain.secrets.keep())
+        keeping = [tasks.create_task(each) for each in lasting]
         await stack.enter_async_context(_serving_envoy(brain))
         facts = BrainFacts(brain)
         await stack.enter_async_context(serving(facts, brain.config.admin_socket, admin.address, admin.port))

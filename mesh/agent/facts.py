@@ -26,13 +26,13 @@ from mesh.naming.bind import Broken, Waiting
 from mesh.naming.dtab import Dtab
 from mesh.naming.show import show_tree
 from mesh.naming.tree import Alt, BoundTree, Leaf, NameTree, Union, Weighted
-from mesh.xds.resource import CLUSTER, ENDPOINTS, LISTENER, SCOPE
+from mesh.xds.resource import CLUSTER, ENDPOINTS, LISTENER, SCOPE, SECRET
 from mesh.xds.status import Holding, Standing, StreamStatus, TypeStatus
 
 if TYPE_CHECKING:
     from mesh.agent.wiring import Brain
 
-TYPES = {CLUSTER: "CDS", ENDPOINTS: "EDS", LISTENER: "LDS", SCOPE: "SRDS"}
+TYPES = {CLUSTER: "CDS", ENDPOINTS: "EDS", LISTENER: "LDS", SCOPE: "SRDS", SECRET: "SDS"}
 
 
 class BrainFacts:
@@ -125,6 +125,7 @@ class BrainFacts:
                 sources.row(entry, surveys[entry.root], observatory.outage(entry.root), now) for entry in entries
             ],
             "proxies": [_stream(each) for each in self._brain.ads.status()],
+            "certificates": self._brain.secrets.rows(),
             "nacks": self._brain.nacks.rows(),
             "snapshot": {"written_at": self._brain.snapshot.written_at},
         }
@@ -175,8 +176,15 @@ class BrainFacts:
         yield counter("tieline_resolved", "Requests to names not bound yet, by answer.", resolved)
         yield counter("tieline_nacks", "Resources that Envoy refused.", [({}, brain.nacks.count)])
         yield gauge("tieline_proxy_streams", "Proxies connected to the brain.", [({}, len(brain.ads.status()))])
+        yield gauge(
+            "tieline_certificate_expiry_seconds", "When what Envoy has expires, since the epoch.", self._expiries()
+        )
         yield from self._of_sources(surveys)
         yield from self._of_changes()
+
+    def _expiries(self) -> list[Sample]:
+        rows = self._brain.secrets.rows()
+        return [({"name": str(row["name"])}, float(at)) for row in rows if isinstance(at := row["not_after"], float)]
 
     def _states(self, surveys: Mapping[Path | None, Survey]) -> Counter[tuple[str, str]]:
         kinds = {entry.root: entry.kind for entry in self._brain.entries}

@@ -51,6 +51,8 @@ def _bootstrap(config: Config) -> object:
         node_cluster="tieline",
         ads_socket=config.run_dir / "xds.sock",
         admin_socket=config.run_dir / "envoy.sock",
+        max_connections=config.envoy.connections,
+        max_heap_bytes=config.envoy.memory,
     )
 
 

@@ -28,7 +28,7 @@ from mesh.envoy import clusters, endpoints, names, routes
 from mesh.envoy.composite import composite
 from mesh.envoy.labels import label
 from mesh.naming.tree import BoundTree
-from mesh.policy.effective import Policies
+from mesh.policy.effective import OfBoundName, Policies
 from mesh.policy.subset import in_subset
 from mesh.xds.resource import CLUSTER, ENDPOINTS, SCOPE, Resource, resource
 from mesh.xds.server import Ads
@@ -76,7 +76,7 @@ class Publisher:
         self._parts: dict[str, Target | Failover] = {}
         self._drawn_from: dict[Path, set[str]] = {}
         """The clusters whose endpoints depend on a bound name."""
-        self._spoken: dict[str, Protocol] = {}
+        self._spoken: dict[str, Protocol | None] = {}
         self._complained: dict[Path, str] = {}
         self._unions: dict[Path, dict[Key, _Split]] = {}
         """What leads to several bound names: whether these share instances depends on their endpoints."""
@@ -172,10 +172,8 @@ class Publisher:
             return
         part, policy = target.part, target.policy
         id, known = part.id, in_subset(part.endpoints(self._known), policy.balancing.subset)
-        asks_grpc = policy.health_check is not None and policy.health_check.protocol == "grpc"
-        unsaid = Protocol.GRPC if asks_grpc or cluster.endswith(names.GRPC) else Protocol.HTTP1
-        protocol = self._said(id) or unsaid
-        if self._spoken.get(cluster) is not protocol:
+        protocol = self._said(id) or _unsaid(cluster, policy)
+        if cluster not in self._spoken or self._spoken[cluster] is not protocol:
             self._spoken[cluster] = protocol
             yield CLUSTER, resource(cluster, clusters.cluster(id, protocol, cluster, policy))
         zone = self._zone if policy.balancing.prefer_zone else ""
@@ -242,3 +240,11 @@ class Publisher:
             self._drawn_from[id].discard(cluster)
             if not self._drawn_from[id]:
                 del self._drawn_from[id]
+
+
+def _unsaid(cluster: str, policy: OfBoundName) -> Protocol | None:
+    """What is spoken where endpoints don't say it. Where that is TLS, the two can agree."""
+    asks_grpc = policy.health_check is not None and policy.health_check.protocol == "grpc"
+    if asks_grpc or cluster.endswith(names.GRPC):
+        return Protocol.GRPC
+    return None if policy.tls else Protocol.HTTP1

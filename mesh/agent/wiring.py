@@ -13,6 +13,7 @@ from mesh.agent import seeing
 from mesh.agent.binder import Binder, Limits
 from mesh.agent.counted import Counted
 from mesh.agent.delegating import Tables, is_for_a_table
+from mesh.agent.edge import edge
 from mesh.agent.explainer import Explainer
 from mesh.agent.idle import Idle
 from mesh.agent.nacks import Nacks
@@ -23,11 +24,13 @@ from mesh.agent.publishing import Both
 from mesh.agent.refusal import hidden, unidentified
 from mesh.agent.resolver import Resolver
 from mesh.agent.routers import Identified, Router
+from mesh.agent.secrets import Secrets
 from mesh.agent.snapshot import Snapshot
 from mesh.agent.sni_resolver import SniResolver
 from mesh.agent.stream_routers import StreamRouter
 from mesh.agent.streams import StreamPublisher
 from mesh.agent.table_version import table_version
+from mesh.agent.tls import named_secrets, server_tls
 from mesh.config.model import Config
 from mesh.config.routers import Router as RouterSection
 from mesh.envoy.clusters import EMPTY_CLUSTER_NAME, empty_cluster
@@ -99,6 +102,7 @@ class Brain:
             config.zone,
         )
         self.publisher = Both(requests, self.streams, frozenset(self.stream_routers))
+        self.secrets = Secrets(self.ads, named_secrets(config))
         self.propagation = Propagation(self.ads, [each.root for each in entries], self._root, time.monotonic)
         self.binder = self._binder()
         self.nacks = Nacks(self.binder, self.ads, self.policies)
@@ -198,14 +202,17 @@ class Brain:
                 self._remember((router.name, router.to.show()))
 
     def publish_listeners(self) -> None:
+        self.secrets.load()
         put = [(CLUSTER, resource(EMPTY_CLUSTER_NAME, empty_cluster()))]
         if (tracing := seeing.tracing(self.config)) is not None:
             put.append((CLUSTER, resource(COLLECTOR, collector_cluster(tracing.collector))))
         for each in self.config.routers:
             if each.name in self.stream_routers:
                 continue
+            place = each.name, each.address, each.port
             form, sight = self.routers[each.name].form, seeing.sight(self.config, each)
-            message = listener(Listener(each.name, each.address, each.port, self._resolver_timeout, form, sight))
+            tls, strangers = server_tls(each), edge(each)
+            message = listener(Listener(*place, self._resolver_timeout, form, sight, tls, strangers))
             put.append((LISTENER, resource(each.name, message)))
             # Its acknowledgement says that this router's scopes have come, also where no name is in use yet.
             nobody = unidentified("the Host header is no host name")

@@ -42,6 +42,11 @@ def complaints(answer: Answer) -> list[str]:
         found += _source_complaints(source)
     for proxy in entries(answer, "proxies"):
         found += [f"proxy {text(proxy, 'id')}: {kind} is {STALE}" for kind in _stale(proxy)]
+    for secret in entries(answer, "certificates"):
+        if error := text(secret, "error", ""):
+            found.append(f"certificate {text(secret, 'name')}: Envoy keeps the last good one ({error})")
+        elif doubt := text(secret, "doubt", ""):
+            found.append(f"certificate {text(secret, 'name')} {doubt} ({', '.join(texts(secret, 'files'))})")
     for nack in (each for each in entries(answer, "nacks") if not each.get("resolved")):
         what, why = f"{text(nack, 'type')} {text(nack, 'resource')}", "; ".join(texts(nack, "because")) or "unknown"
         found.append(f"Envoy refused {what}: {text(nack, 'message')} (because of {why})")

@@ -10,9 +10,16 @@ from dataclasses import dataclass
 from discovery.path import Path
 from discovery.settings import SourceConfig
 from mesh.config.document import Loc
+from mesh.config.edge import OF_PROXIES, OURS, TO_THE_MESH
 from mesh.config.model import Config
 from mesh.config.routers import Router
 from mesh.config.table import remarks, unknown_sources
+from mesh.naming.identifiers import PATH
+
+_OF_REQUESTS = (
+    *("identifier", "overrides", "overrides_key_file", "show_destination", "errors", "tls", "trusted"),
+    *("xff_num_trusted_hops", "escaped_slashes", "headers_with_underscores", "limits"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +84,10 @@ def _routers(config: Config) -> Iterator[Finding]:
         if router.port == config.admin.port and _same(router.address, config.admin.address):
             message = f"the admin API listens on port {router.port} already"
             yield Finding(("routers", index, "port"), message, "Choose another port for one of the two", ("admin",))
+        if (header := _unheard(router)) is not None:
+            message = f"`{header}` is not taken from callers that are not trusted"
+            hint = "Identify by another header, or write `trusted: true` if nobody else can connect"
+            yield Finding(("routers", index, "identifier"), message, hint)
     for (first, one), (second, other) in itertools.combinations(enumerate(config.routers), 2):
         if one.name == other.name:
             message = f"a second router called {one.name!r}"
@@ -84,6 +95,16 @@ def _routers(config: Config) -> Iterator[Finding]:
         if one.port == other.port and _same(one.address, other.address):
             message = f"the router {one.name!r} listens on port {one.port} already"
             yield Finding(("routers", second, "port"), message, "Give each router its own `port`", ("routers", first))
+
+
+def _unheard(router: Router) -> str | None:
+    """A header that identifies requests and is not taken from this router's callers."""
+    if router.is_trusted:
+        return None
+    removed = (OURS, *TO_THE_MESH, *(() if router.xff_num_trusted_hops else OF_PROXIES))
+    underscores = router.headers_with_underscores != "keep"
+    headers = (part.header.lower() for each in router.identifiers for part in each.parts if part.header != PATH)
+    return next((each for each in headers if each.startswith(removed) or (underscores and "_" in each)), None)
 
 
 def _overrides(loc: Loc, router: Router) -> Iterator[Finding]:
@@ -106,9 +127,7 @@ def _protocol(loc: Loc, router: Router) -> Iterator[Finding]:
         says = "each request" if protocol == "http" else "each connection"
         hint = "Write `protocol: tcp`, or remove it"
         yield Finding((*loc, "to"), f"with `protocol: {protocol}` {says} says its own name", hint)
-    for key in (
-        ("identifier", "overrides", "overrides_key_file", "show_destination", "errors") if protocol != "http" else ()
-    ):
+    for key in _OF_REQUESTS if protocol != "http" else ():
         if key in router.model_fields_set:
             message = f"with `protocol: {protocol}` there are no requests to look at"
             yield Finding((*loc, key), message, "Remove it, or write `protocol: http`")

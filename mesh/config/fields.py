@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import pathlib
+import re
 from collections.abc import Mapping
 from typing import Annotated
 
@@ -62,6 +63,26 @@ def text(value: object) -> str:
         raise PydanticKnownError("string_type")
     return value
 
+
+_UNITS = {"KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
+_SIZE = re.compile(r"(\d+) ?(KiB|MiB|GiB)")
+
+
+def _bytes(value: object) -> object:
+    if isinstance(value, str) and (found := _SIZE.fullmatch(value.strip())):
+        return int(found[1]) * _UNITS[found[2]]
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ValueError(f"a size such as 60KiB, 10MiB, 1GiB or a number of bytes expected, not {value!r}")  # noqa: TRY004 - pydantic reports ValueError
+    return value
+
+
+Size = Annotated[
+    int,
+    BeforeValidator(_bytes),
+    Field(ge=1),
+    WithJsonSchema({"anyOf": [{"type": "string", "pattern": f"^{_SIZE.pattern}$"}, {"type": "integer", "minimum": 1}]}),
+]
+"""Bytes."""
 
 Place = Annotated[pathlib.Path, AfterValidator(_place)]
 Address = Annotated[str, AfterValidator(_address)]

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pathlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from discovery import registry
 from discovery.settings import SourceConfig
-from mesh.config import checks, document, policies, reading, wording
+from mesh.config import certificates, checks, document, material, policies, reading, wording
 from mesh.config.document import Document, Loc, Value
 from mesh.config.model import Config
 from mesh.config.problem import ConfigError, Problem
@@ -33,20 +33,30 @@ class Examined:
     warnings: tuple[Problem, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class _Looked:
+    """What one file of configuration says of certificates."""
+
+    report: Report
+    named: list[material.Named] = field(default_factory=list)
+    unverified: list[checks.Finding] = field(default_factory=list)
+
+
 def load(path: pathlib.Path) -> Config:
-    """Raises ConfigError."""
-    examined = examine(path)
+    """Raises ConfigError. What certificates are worth is not asked: an agent that runs has the last good ones."""
+    examined = examine(path, material_too=False)
     if examined.config is None:
         raise ConfigError(examined.errors)
     return examined.config
 
 
-def examine(path: pathlib.Path) -> Examined:
+def examine(path: pathlib.Path, *, material_too: bool = True) -> Examined:
+    """`material_too`: the files of certificates as well."""
     try:
         text = reading.text(path)
     except reading.Unreadable as error:
         return Examined(None, (error.problem,))
-    return _Examination(path, document.read(text)).run()
+    return _Examination(path, document.read(text)).run(material_too)
 
 
 class _Examination:
@@ -56,14 +66,17 @@ class _Examination:
         self._report = Report(str(path), read)
         self._table = Table()
 
-    def run(self) -> Examined:
+    def run(self, material_too: bool) -> Examined:
         self._report.flaws()
         keys = self._keys()
         config = None if keys is None else self._config(keys)
         errors = self._report.problems
+        looked: list[_Looked] = []
         if config is not None:
             self._check_keys(config)
             errors += self._report.found(checks.contradictions(config), self._table)
+            looked = self._material(config) if material_too else []
+            errors += [each for look in looked for each in look.report.found(material.faults(look.named), Table())]
         if config is None or errors:
             here = str(self._path)
             return Examined(None, tuple(sorted(errors, key=lambda each: (each.file != here, each.line, each.column))))
@@ -71,7 +84,21 @@ class _Examination:
         if config.policies_file is None:
             entries = policies.placed(config.policies, self._document, str(self._path), ("policies",))
             config = config.model_copy(update={"policies": entries})
-        return Examined(config, (), tuple(self._report.found(checks.doubts(config), self._table)))
+        doubts = self._report.found(checks.doubts(config), self._table)
+        for look in looked:
+            dates = material.doubts(look.named, certificates.now())
+            doubts += look.report.found([*look.unverified, *dates], Table())
+        return Examined(config, (), tuple(doubts))
+
+    def _material(self, config: Config) -> list[_Looked]:
+        here = _Looked(self._report, list(material.of_routers(config.routers)))
+        entries, there = config.policies, here
+        above: Loc = ("policies",)
+        if (file := config.policies_file) is not None:
+            above, there = (), _Looked(Report(str(file), document.read(reading.text(file))))
+        there.named.extend(material.of_policies(entries, above))
+        there.unverified.extend(material.unverified(entries, above))
+        return [here] if there is here else [here, there]
 
     def _keys(self) -> dict[str, object] | None:
         value = self._document.value

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, Se
 
 from discovery.settings import Duration, SourceConfig
 from mesh.config import places
-from mesh.config.fields import Address, AnyPort, Count, Flag, Place, Section, Time, text
+from mesh.config.fields import Address, AnyPort, Count, Flag, Place, Section, Size, Time, text
 from mesh.config.routers import Router
 from mesh.config.seeing import AccessLog, Metrics, Tracing
 from mesh.naming.dtab import Dtab, parse_dtab
@@ -89,6 +89,10 @@ class Envoy(Section):
         default="warning", examples=["warning"]
     )
     """Envoy's own log level."""
+    connections: Count = Field(default=20_000, examples=[20000])
+    """How many callers may be connected at once, to all routers together; more are closed."""
+    memory: Annotated[Size, Field(ge=64 * 1024**2)] | None = Field(default=None, examples=["512MiB"])
+    """Envoy's heap at most. Near it: memory is given back, the largest requests are cut, all are refused. null: any."""
     binary: Place | None = Field(default=None, examples=["/usr/local/bin/envoy"])
     """The Envoy to run; null: the one installed with Tieline."""
 
@@ -125,7 +129,11 @@ class Config(Section):
     """The zone of this host, for `prefer_zone`."""
     sources: tuple[SerializeAsAny[SourceConfig], ...] = Field(default=())
     """What is observed, one entry for each platform."""
-    routers: tuple[Router, ...] = Field(default=(Router(),), min_length=1)
+    routers: tuple[Router, ...] = Field(
+        default=(Router(),),
+        min_length=1,
+        json_schema_extra={"default": [{"name": "http", "address": "127.0.0.1", "port": 4140}]},
+    )
     """Where applications send their requests."""
     naming: Naming = Field(default_factory=Naming)
     """How names are bound."""

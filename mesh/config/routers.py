@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from discovery.path import Path, PathSyntaxError
-from mesh.config.fields import Address, MeshPath, Place, Port, Section
+from mesh.config.edge import RouterLimits, RouterTls
+from mesh.config.fields import Address, Flag, MeshPath, Place, Port, Section
 from mesh.config.identifiers import HostIdentifier, Identifiers
 from mesh.naming.identifiers import Identifier
 
@@ -56,26 +57,42 @@ class Router(Section):
     """Stands before every name: `users` becomes `/svc/users`."""
     identifier: Identifiers = Field(default_factory=HostIdentifier)
     """How a request tells its name: one section, or a list of them, of which the first that identifies it wins."""
+    tls: RouterTls | None = Field(default=None)
+    """The router speaks TLS, with HTTP/2 and HTTP/1.1: see [traffic](traffic.md). null: plain HTTP."""
+    trusted: Flag | None = Field(default=None, examples=[True])
+    """Whether callers may speak to the mesh: see [traffic](traffic.md). null: true exactly on a loopback address."""
+    xff_num_trusted_hops: Annotated[int, Field(strict=True, ge=0, le=100)] = Field(default=0, examples=[1])
+    """Not trusted: so many proxies stand before this one, whose entries in `x-forwarded-for` are believed."""
+    escaped_slashes: Literal["keep", "reject", "unescape", "redirect"] | None = Field(default=None, examples=["keep"])
+    """What becomes of a path with `%2F` or `%5C`. null: `keep`; `reject` (400) on a router that is not trusted."""
+    headers_with_underscores: Literal["keep", "drop", "reject"] | None = Field(default=None, examples=["keep"])
+    """What becomes of headers such as `x_user`. null: `keep`; `drop` on a router that is not trusted."""
+    limits: RouterLimits = Field(default_factory=RouterLimits)
+    """How much callers may send, how slowly, and how many may come."""
 
     overrides: Overrides | None = Field(default=None, examples=["signed"])
-    """Whether a request may bring a table (`l5d-dtab`). null: `on` if only this host reaches the router, else `off`."""
+    """Whether a request may bring a table (`l5d-dtab`). null: `on` if the router is trusted, else `off`."""
     overrides_key_file: Place | None = Field(default=None, examples=["/etc/tieline/overrides.key"])
     """A file that holds the key of signatures, of at least 16 bytes; for `overrides: signed`."""
 
     show_destination: Literal["on_request", "never"] = Field(default="never", examples=["on_request"])
     """`on_request`: answers to requests with `l5d-dst-show` tell the name and what it led to."""
     errors: Literal["told", "hidden"] | None = Field(default=None, examples=["hidden"])
-    """Whether callers hear why a request failed. null: `told` if only this host reaches the router, else `hidden`."""
+    """Whether callers hear why a request failed. null: `told` if the router is trusted, else `hidden`."""
+
+    @property
+    def is_trusted(self) -> bool:
+        return ipaddress.ip_address(self.address).is_loopback if self.trusted is None else self.trusted
 
     @property
     def tells_errors(self) -> bool:
         """What `errors` comes to."""
-        return self.errors == "told" or (self.errors is None and ipaddress.ip_address(self.address).is_loopback)
+        return self.errors == "told" or (self.errors is None and self.is_trusted)
 
     @property
     def accepts(self) -> Literal["off", "signed", "on"]:
         """What `overrides` comes to."""
-        return self.overrides or ("on" if ipaddress.ip_address(self.address).is_loopback else "off")
+        return self.overrides or ("on" if self.is_trusted else "off")
 
     @property
     def destination(self) -> Path | None:

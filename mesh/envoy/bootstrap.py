@@ -91,6 +91,22 @@ def _xds_cluster(ads_socket: Path) -> dict[str, Any]:
     }
 
 
+# By how full the heap is. In this order: nobody notices; whoever holds most is cut, from the largest down; callers of
+# HTTP/1.1 come anew for each request; nobody is served until there is room.
+_ACTIONS: dict[str, dict[str, Any]] = {
+    "shrink_heap": {"threshold": {"value": 0.8}},
+    "reset_high_memory_stream": {"scaled": {"scaling_threshold": 0.85, "saturation_threshold": 0.95}},
+    "disable_http_keepalive": {"threshold": {"value": 0.92}},
+    "stop_accepting_requests": {"threshold": {"value": 0.95}},
+    "stop_accepting_connections": {"threshold": {"value": 0.98}},
+}
+_HEAP = "envoy.resource_monitors.fixed_heap"
+
+
+def _action(name: str, trigger: dict[str, Any]) -> dict[str, Any]:
+    return {"name": f"envoy.overload_actions.{name}", "triggers": [{"name": _HEAP, **trigger}]}
+
+
 def _overload_manager(max_connections: int, max_heap_bytes: int | None) -> dict[str, Any]:
     connections = {
         "name": "envoy.resource_monitors.global_downstream_max_connections",
@@ -102,18 +118,16 @@ def _overload_manager(max_connections: int, max_heap_bytes: int | None) -> dict[
     if max_heap_bytes is None:
         return {"resource_monitors": [connections]}
     heap = {
-        "name": "envoy.resource_monitors.fixed_heap",
+        "name": _HEAP,
         "typed_config": {
             "@type": _TYPE + "envoy.extensions.resource_monitors.fixed_heap.v3.FixedHeapConfig",
             "max_heap_size_bytes": max_heap_bytes,
         },
     }
-    actions = [("envoy.overload_actions.shrink_heap", 0.9), ("envoy.overload_actions.stop_accepting_requests", 0.98)]
     return {
         "refresh_interval": "0.25s",
         "resource_monitors": [connections, heap],
-        "actions": [
-            {"name": name, "triggers": [{"name": heap["name"], "threshold": {"value": value}}]}
-            for name, value in actions
-        ],
+        # A stream is counted from 128 KiB on: none holds more than the buffers of its two connections, 256 KiB each.
+        "buffer_factory_config": {"minimum_account_to_track_power_of_two": 17},
+        "actions": [_action(name, trigger) for name, trigger in _ACTIONS.items()],
     }

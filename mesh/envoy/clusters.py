@@ -22,6 +22,7 @@ from discovery.path import Path
 from mesh.envoy.balancing import balance, check_health
 from mesh.envoy.breakers import circuit_breakers, outlier_detection
 from mesh.envoy.names import cluster_name, stat_name
+from mesh.envoy.origination import client_socket
 from mesh.envoy.packing import duration, packed, seconds
 from mesh.policy.effective import BOUND_DEFAULTS, OfBoundName
 
@@ -36,7 +37,8 @@ BUFFER_BYTES = 256 * 1024
 def cluster(
     id: Path, protocol: Protocol | None, name: str | None = None, policy: OfBoundName = BOUND_DEFAULTS
 ) -> Cluster:
-    """`name`: another than the id's own. `protocol` None: upstream as downstream, HTTP/2 callers reach HTTP/2 only."""
+    """`name`: another than the id's own. `protocol` None: with TLS what the two agree on (ALPN), else upstream as
+    downstream, so that HTTP/2 callers reach HTTP/2 only."""
     name = name or cluster_name(id)
     message = Cluster()
     message.CopyFrom(_template(protocol, policy))
@@ -46,6 +48,8 @@ def cluster(
         check_health(message, policy.health_check, host=id[-1], http2=http2)
     message.name = message.eds_cluster_config.service_name = name
     message.alt_stat_name = stat_name(name)
+    if policy.tls is not None:
+        message.transport_socket.CopyFrom(client_socket(policy.tls, id))
     return message
 
 
@@ -91,11 +95,13 @@ def _template(protocol: Protocol | None, policy: OfBoundName) -> Cluster:
     )
     balance(message, policy.balancing)
     if protocol is not Protocol.TCP:
-        message.typed_extension_protocol_options[UPSTREAM_HTTP].CopyFrom(packed(_upstream_http(protocol)))
+        message.typed_extension_protocol_options[UPSTREAM_HTTP].CopyFrom(
+            packed(_upstream_http(protocol, agreed=policy.tls is not None))
+        )
     return message
 
 
-def _upstream_http(protocol: Protocol | None) -> UpstreamHttp:
+def _upstream_http(protocol: Protocol | None, *, agreed: bool) -> UpstreamHttp:
     h1, h2 = Http1ProtocolOptions(), Http2ProtocolOptions()
     options = UpstreamHttp(common_http_protocol_options=HttpProtocolOptions(idle_timeout=duration(UPSTREAM_IDLE)))
     match protocol:
@@ -103,6 +109,9 @@ def _upstream_http(protocol: Protocol | None) -> UpstreamHttp:
             options.explicit_http_config.http_protocol_options.CopyFrom(h1)
         case Protocol.HTTP2 | Protocol.GRPC:
             options.explicit_http_config.http2_protocol_options.CopyFrom(h2)
+        case _ if agreed:
+            options.auto_config.http_protocol_options.CopyFrom(h1)
+            options.auto_config.http2_protocol_options.CopyFrom(h2)
         case _:
             options.use_downstream_protocol_config.http_protocol_options.CopyFrom(h1)
             options.use_downstream_protocol_config.http2_protocol_options.CopyFrom(h2)

@@ -21,7 +21,11 @@ from envoy.config.core.v3.base_pb2 import HeaderValue, HeaderValueOption
 from envoy.config.core.v3.config_source_pb2 import AggregatedConfigSource, ApiVersion, ConfigSource
 from envoy.config.core.v3.extension_pb2 import TypedExtensionConfig
 from envoy.config.core.v3.grpc_service_pb2 import GrpcService
-from envoy.config.core.v3.protocol_pb2 import Http1ProtocolOptions, Http2ProtocolOptions, HttpProtocolOptions
+from envoy.config.core.v3.protocol_pb2 import (
+    Http1ProtocolOptions,
+    Http2ProtocolOptions,
+    SchemeHeaderTransformation,
+)
 from envoy.config.listener.v3.listener_components_pb2 import Filter, FilterChain
 from envoy.config.listener.v3.listener_pb2 import Listener
 from envoy.extensions.filters.http.ext_proc.v3.ext_proc_pb2 import ExternalProcessor, HeaderForwardingRules
@@ -48,12 +52,14 @@ from google.protobuf.wrappers_pb2 import BoolValue, UInt32Value
 from mesh.envoy import shaping
 from mesh.envoy.clusters import BUFFER_BYTES
 from mesh.envoy.deadlines import deadline_filter
+from mesh.envoy.edge import TRUSTED, Edge, guard, http_filters, network_filters, removals
 from mesh.envoy.keys import HOST_FORM, Fragment, KeyForm
 from mesh.envoy.names import scope_collection, stat_name
 from mesh.envoy.packing import duration, packed
 from mesh.envoy.replies import local_replies
 from mesh.envoy.routes import EXT_PROC, GRPC_STATS, ON_DEMAND, ROUTE_AGAIN
 from mesh.envoy.sight import NOTHING, Sight, see
+from mesh.envoy.tls import ServerTls, forward_client, server_socket
 from mesh.naming.local import CONTEXT, SIGNATURE, USER
 
 XDS_CLUSTER = "xds"
@@ -61,6 +67,7 @@ _SET_FILTER_STATE = "type.googleapis.com/envoy.extensions.filters.http.set_filte
 ROUTER_METADATA = "x-tieline-router"
 """Tells the resolver, in the call's metadata, which router asks."""
 
+HANDSHAKE = timedelta(seconds=10)
 ASKED = "%REQ(:AUTHORITY)%"
 
 # What a bound request may show to the resolver, and no more: bodies, cookies and tokens stay in Envoy.
@@ -79,6 +86,8 @@ class Router:
     form: KeyForm = HOST_FORM
     """What identifies a request."""
     sight: Sight = NOTHING
+    tls: ServerTls | None = None
+    edge: Edge = TRUSTED
 
 
 def listener(router: Router) -> Listener:
@@ -88,34 +97,41 @@ def listener(router: Router) -> Listener:
         name=router.name,
         stat_prefix=stat_name(router.name),
         address=Address(socket_address=SocketAddress(address=router.address, port_value=router.port)),
-        filter_chains=[FilterChain(filters=chain)],
+        filter_chains=[_filter_chain(router, [*network_filters(stat_name(router.name), router.edge), *chain])],
         per_connection_buffer_limit_bytes=UInt32Value(value=BUFFER_BYTES),
     )
 
 
+def _filter_chain(router: Router, filters: list[Filter]) -> FilterChain:
+    if router.tls is None:
+        return FilterChain(filters=filters)
+    # Who connects and then says nothing.
+    patience = duration(HANDSHAKE)
+    return FilterChain(
+        filters=filters, transport_socket=server_socket(router.tls), transport_socket_connect_timeout=patience
+    )
+
+
 def _connection_manager(router: Router) -> HttpConnectionManager:
-    return HttpConnectionManager(
+    filters = [
+        _resolver(router),
+        _on_demand(),
+        _route_again(),
+        *shaping.filters(),
+        *_uncopied(router.form),
+        deadline_filter(),
+        _grpc_stats(),
+        _router_filter(),
+    ]
+    manager = HttpConnectionManager(
         codec_type=HttpConnectionManager.AUTO,
         stat_prefix=stat_name(router.name),
         scoped_routes=_scoped_routes(router),
-        early_header_mutation_extensions=_copies(router.form),
-        http_filters=[
-            _resolver(router),
-            _on_demand(),
-            _route_again(),
-            *shaping.filters(),
-            *_uncopied(router.form),
-            deadline_filter(),
-            _grpc_stats(),
-            _router_filter(),
-        ],
-        upgrade_configs=[HttpConnectionManager.UpgradeConfig(upgrade_type="websocket")],
+        early_header_mutation_extensions=_early(router),
+        http_filters=[*http_filters(router.edge), *filters],
+        upgrade_configs=[_websocket(router, filters)],
         http_protocol_options=Http1ProtocolOptions(accept_http_10=True),
-        http2_protocol_options=Http2ProtocolOptions(
-            allow_connect=True,  # WebSocket over HTTP/2, RFC 8441
-            max_concurrent_streams=UInt32Value(value=1000),
-        ),
-        common_http_protocol_options=HttpProtocolOptions(idle_timeout=duration(timedelta(hours=1))),
+        http2_protocol_options=Http2ProtocolOptions(allow_connect=True),  # WebSocket over HTTP/2, RFC 8441
         # A quiet WebSocket or gRPC watch is not dead. Requests are bounded by their route's timeout, dead peers by
         # TCP keepalive.
         stream_idle_timeout=duration(timedelta(hours=1)),
@@ -125,11 +141,15 @@ def _connection_manager(router: Router) -> HttpConnectionManager:
         generate_request_id=BoolValue(value=False),
         normalize_path=BoolValue(value=True),
         merge_slashes=True,
+        scheme_header_transformation=SchemeHeaderTransformation(match_upstream=True),
         server_header_transformation=HttpConnectionManager.PASS_THROUGH,
         local_reply_config=local_replies(
             ASKED if router.form == HOST_FORM else ASKED + "%PATH(NQ)%", told=router.sight.tells_errors
         ),
     )
+    guard(manager, router.edge)
+    forward_client(manager, router.tls)
+    return manager
 
 
 def _scoped_routes(router: Router) -> ScopedRoutes:
@@ -156,11 +176,23 @@ def _fragment(fragment: Fragment) -> ScopedRoutes.ScopeKeyBuilder.FragmentBuilde
     )
 
 
-def _copies(form: KeyForm) -> list[TypedExtensionConfig]:
+def _websocket(router: Router, filters: list[HttpFilter]) -> HttpConnectionManager.UpgradeConfig:
+    """Its body has no end to wait for."""
+    limited = router.edge.body_bytes is not None
+    return HttpConnectionManager.UpgradeConfig(upgrade_type="websocket", filters=filters if limited else [])
+
+
+def _early(router: Router) -> list[TypedExtensionConfig]:
     """Before the scope is looked for."""
-    if not form.copies:
+    mutations = [*removals(router.edge), *_copies(router.form)]
+    if not mutations:
         return []
-    mutations = [
+    config = packed(EarlyMutation(mutations=mutations))
+    return [TypedExtensionConfig(name="envoy.http.early_header_mutation.header_mutation", typed_config=config)]
+
+
+def _copies(form: KeyForm) -> list[HeaderMutation]:
+    return [
         HeaderMutation(
             append=HeaderValueOption(
                 header=HeaderValue(key=each.header, value=each.value),
@@ -170,8 +202,6 @@ def _copies(form: KeyForm) -> list[TypedExtensionConfig]:
         )
         for each in form.copies
     ]
-    config = packed(EarlyMutation(mutations=mutations))
-    return [TypedExtensionConfig(name="envoy.http.early_header_mutation.header_mutation", typed_config=config)]
 
 
 def _uncopied(form: KeyForm) -> list[HttpFilter]:

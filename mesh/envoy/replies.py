@@ -55,10 +55,12 @@ def local_replies(name: str, *, told: bool = True) -> LocalReplyConfig:
                 status=503,
                 told=True,
             ),
+            _mapper(_code_details("overload"), "this proxy has no memory left and refuses requests until it has"),
             _mapper(_flags(*_ABORTED), "fault injected by policy: an error on purpose"),
             _mapper(_code_details(_LIMITED), "too many requests: the rate limit of the policy is reached"),
             _mapper(_flags(*_NO_ENDPOINT), f"no usable endpoint for {name}: none known, or all unhealthy or ejected"),
             _mapper(_flags(*_OVERFLOW), f"too many requests at once for {name}: circuit breaker limit reached"),
+            _mapper(_of_tls(), f"TLS with an endpoint of {name} failed: %UPSTREAM_TRANSPORT_FAILURE_REASON%"),
             _mapper(_flags(*_UNREACHABLE), f"no endpoint of {name} could be reached"),
             _mapper(
                 _both(_flags(*_DELAYED), _flags(*_ENDED)),
@@ -107,7 +109,16 @@ def _status(code: int, op: int = ComparisonFilter.EQ) -> AccessLogFilter:
 
 
 def _code_details(prefix: str) -> AccessLogFilter:
-    expression = ExpressionFilter(expression=f"response.code_details.startsWith('{prefix}')")
+    return _expression(f"response.code_details.startsWith('{prefix}')")
+
+
+def _of_tls() -> AccessLogFilter:
+    failed = [_flags(*_UNREACHABLE), _expression("upstream.transport_failure_reason.startsWith('TLS')")]
+    return AccessLogFilter(and_filter=AndFilter(filters=failed))
+
+
+def _expression(text: str) -> AccessLogFilter:
+    expression = ExpressionFilter(expression=text)
     return AccessLogFilter(
         extension_filter=ExtensionFilter(
             name="envoy.access_loggers.extension_filters.cel", typed_config=packed(expression)

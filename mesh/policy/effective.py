@@ -18,6 +18,7 @@ from mesh.naming.pattern import Pattern, substitute
 from mesh.policy.balancing import Balancing, HealthCheck
 from mesh.policy.resilience import Budget, Ejection, Limits
 from mesh.policy.settings import DEFAULTS, Settings
+from mesh.policy.tls import Tls
 
 S = TypeVar("S", bound=Section)
 Captures = tuple[tuple[str, str], ...]
@@ -52,6 +53,7 @@ class OfBoundName:
     ejection: Ejection | None
     balancing: Balancing
     health_check: HealthCheck | None
+    tls: Tls | None
 
     suffix: str = ""
     """Tells clusters of one bound name apart; empty for the defaults."""
@@ -75,6 +77,7 @@ def of_bound_name(settings: Settings) -> OfBoundName:
         settings.ejection,
         balancing,
         settings.health_check,
+        settings.tls,
     )
     return _told_apart(found)
 

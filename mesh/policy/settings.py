@@ -12,6 +12,7 @@ from mesh.policy.mirroring import Mirror
 from mesh.policy.resilience import Ejection, Limits, Retries, Timeout
 from mesh.policy.rewriting import Redirect, Rewrite
 from mesh.policy.shaping import Fault, HeaderChanges, RateLimit
+from mesh.policy.tls import Tls
 
 
 class Settings(Section):
@@ -29,6 +30,8 @@ class Settings(Section):
     """While no endpoint of what `|` chose can serve, the next alternative does; a retry may go there, too."""
     health_check: HealthCheck | None = Field(default=None)
     """The proxy asks endpoints for their health. null: their sources and their answers tell."""
+    tls: Tls | None = Field(default=None)
+    """The proxy speaks TLS to the endpoints. null: as they are, without."""
     fault: Fault | None = Field(default=None)
     """Delays and errors made on purpose, to see how callers bear them. null: none."""
     rate_limit: RateLimit | None = Field(default=None)
@@ -44,7 +47,7 @@ class Settings(Section):
 
 
 DEFAULTS: Final = Settings()
-_OF_BOUND_NAMES: Final = ("timeout.connect", "retries.budget", "limits", "ejection", "balancing", "health_check")
+_OF_BOUND_NAMES: Final = ("timeout.connect", "retries.budget", "limits", "ejection", "balancing", "health_check", "tls")
 _OF_ROUTES: Final = ("balancing.hash_on",)
 
 

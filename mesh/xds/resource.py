@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from google.protobuf.message import Message
 
@@ -12,6 +12,7 @@ CLUSTER = _TYPE + "envoy.config.cluster.v3.Cluster"
 ENDPOINTS = _TYPE + "envoy.config.endpoint.v3.ClusterLoadAssignment"
 LISTENER = _TYPE + "envoy.config.listener.v3.Listener"
 SCOPE = _TYPE + "envoy.config.route.v3.ScopedRouteConfiguration"
+SECRET = _TYPE + "envoy.extensions.transport_sockets.tls.v3.Secret"
 
 # Length-delimited fields of DeltaDiscoveryResponse, discovery.v3.Resource and google.protobuf.Any.
 _RESPONSE_RESOURCES = b"\x12"
@@ -25,7 +26,7 @@ class Resource:
 
     name: str
     version: str
-    frame: bytes
+    frame: bytes = field(repr=False)
 
 
 def resource(name: str, message: Message) -> Resource:

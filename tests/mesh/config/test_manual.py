@@ -57,6 +57,9 @@ OF_POLICIES = {
     "AccessLog": "## access_log",
     "Tracing": "## tracing",
     "Mirror": "## mirror",
+    "Tls": "## tls",
+    "RouterLimits": "### routers[].limits",
+    "RouterTls": "## TLS at a router",
 }
 
 
