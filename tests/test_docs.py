@@ -191,7 +191,13 @@ def test_every_host_becomes_the_path_that_the_naming_page_says(row: list[str]) -
 def source(*modules: object) -> str:
     """What stands in the code, with what is filled in written as the manual does."""
     text = "".join(Path(str(module.__file__)).read_text() for module in modules)  # type: ignore[attr-defined]
-    for inside, word in (("path", "/svc/NAME"), ("name", "NAME"), ("reason", "…"), ("nack.message", "…")):
+    for inside, word in (
+        ("path", "/svc/NAME"),
+        ("name", "NAME"),
+        ("reason", "…"),
+        ("nack.message", "…"),
+        ("protocol", "…"),
+    ):
         text = text.replace(f"{{{inside}}}", word)
     return text.replace("%RESPONSE_CODE_DETAILS%", "…").replace("%UPSTREAM_TRANSPORT_FAILURE_REASON%", "…")
 

@@ -28,6 +28,7 @@ def edge(router: Router) -> Edge:
         idle_seconds=limits.idle or (3600.0 if trusted else 300.0),
         connections=limits.connections,
         streams=limits.streams or (1000 if trusted else 100),
+        upgrades=router.upgrades,
         heard=_heard(router),
     )
 

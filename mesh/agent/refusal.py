@@ -35,6 +35,10 @@ def unreadable(reason: str) -> Refusal:
     return _refusal(400, reason, [], "Send a table such as: l5d-dtab: /svc/users => /svc/users-next")
 
 
+def no_upgrade(protocol: str) -> Refusal:
+    return _refusal(403, f"this router passes no upgrade to {protocol}", [], "Name it in the router's `upgrades`.")
+
+
 def forbidden(reason: str) -> Refusal:
     return _refusal(403, reason, [], "Send the table with a signature made by: tieline dtab sign")
 

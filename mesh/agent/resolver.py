@@ -61,6 +61,9 @@ class Resolver:
         """A refusal; or the headers to change before the request goes on."""
         # Envoy takes a key from the first of several headers of one name.
         router, headers = self._routers[name], dict(reversed(pairs))
+        if not router.passes(headers.get("upgrade", "")):
+            # Envoy itself asks that only where there is a route already.
+            return refusal.no_upgrade(headers["upgrade"])
         asked = router.identify(headers)
         if isinstance(asked, Unidentified):
             return refusal.unidentified(asked.reason, router.wish)

@@ -36,6 +36,7 @@ class Router:
     identifiers: tuple[Identifier, ...] = (Host(),)
     tables: Tables = field(default_factory=Tables)
     tells_errors: bool = True
+    upgrades: tuple[str, ...] = ("websocket",)
     form: KeyForm = field(init=False)
 
     def __post_init__(self) -> None:
@@ -44,6 +45,9 @@ class Router:
     @property
     def wish(self) -> str:
         return " Or: ".join(each.wish for each in self.identifiers)
+
+    def passes(self, upgrade: str) -> bool:
+        return not upgrade or upgrade.lower() in map(str.lower, self.upgrades)
 
     def identify(self, headers: Mapping[str, str]) -> Identified | Unidentified:
         return self._identify(self.form.said(headers))

@@ -66,7 +66,9 @@ class Brain:
         self.ready = False
         self.ads = Ads(Store(), report=self._on_event)
         self.routers = {
-            each.name: Router(each.name, each.dst_prefix, each.identifiers, tables(each), each.tells_errors)
+            each.name: Router(
+                each.name, each.dst_prefix, each.identifiers, tables(each), each.tells_errors, each.upgrades
+            )
             for each in config.routers
             if each.protocol == "http"
         }

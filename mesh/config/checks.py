@@ -17,7 +17,7 @@ from mesh.config.table import remarks, unknown_sources
 from mesh.naming.identifiers import PATH
 
 _OF_REQUESTS = (
-    *("identifier", "overrides", "overrides_key_file", "show_destination", "errors", "tls", "trusted"),
+    *("identifier", "overrides", "overrides_key_file", "show_destination", "errors", "tls", "trusted", "upgrades"),
     *("xff_num_trusted_hops", "escaped_slashes", "headers_with_underscores", "limits"),
 )
 

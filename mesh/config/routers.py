@@ -39,6 +39,19 @@ def _destination(text: str) -> str:
     return text
 
 
+def _upgrade(text: str) -> str:
+    if text.lower() in ("connect", "connect-udp", "connect-ip", "h2c"):
+        raise ValueError(f"an upgrade such as websocket expected; {text!r} is none that a proxy passes on")
+    return text
+
+
+def _once(upgrades: tuple[str, ...]) -> tuple[str, ...]:
+    if len({each.lower() for each in upgrades}) < len(upgrades):
+        raise ValueError(f"each upgrade once expected, not {list(upgrades)}")
+    return upgrades
+
+
+Upgrade = Annotated[str, Field(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z/-]{1,100}$"), AfterValidator(_upgrade)]
 Destination = Annotated[str, AfterValidator(_destination)]
 
 
@@ -67,6 +80,10 @@ class Router(Section):
     """What becomes of a path with `%2F` or `%5C`. null: `keep`; `reject` (400) on a router that is not trusted."""
     headers_with_underscores: Literal["keep", "drop", "reject"] | None = Field(default=None, examples=["keep"])
     """What becomes of headers such as `x_user`. null: `keep`; `drop` on a router that is not trusted."""
+    upgrades: Annotated[tuple[Upgrade, ...], AfterValidator(_once)] = Field(
+        default=("websocket",), examples=["[websocket, SPDY/3.1]"]
+    )
+    """What requests may change the protocol of their connection to (`Upgrade`). Others get 403."""
     limits: RouterLimits = Field(default_factory=RouterLimits)
     """How much callers may send, how slowly, and how many may come."""
 

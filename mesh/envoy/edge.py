@@ -56,6 +56,7 @@ class Edge:
     idle_seconds: float = 3600.0
     connections: int | None = None
     streams: int = 1000
+    upgrades: tuple[str, ...] = ("websocket",)
     heard: tuple[str, ...] = ()
     """Headers to the mesh that are taken from strangers, too: a configuration says so of each."""
 

@@ -71,7 +71,7 @@ HANDSHAKE = timedelta(seconds=10)
 ASKED = "%REQ(:AUTHORITY)%"
 
 # What a bound request may show to the resolver, and no more: bodies, cookies and tokens stay in Envoy.
-FORWARDED_HEADERS = (":authority", ":method", ":path", "content-type", CONTEXT, USER, SIGNATURE)
+FORWARDED_HEADERS = (":authority", ":method", ":path", "content-type", "upgrade", CONTEXT, USER, SIGNATURE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +129,7 @@ def _connection_manager(router: Router) -> HttpConnectionManager:
         scoped_routes=_scoped_routes(router),
         early_header_mutation_extensions=_early(router),
         http_filters=[*http_filters(router.edge), *filters],
-        upgrade_configs=[_websocket(router, filters)],
+        upgrade_configs=[_upgrade(each, router, filters) for each in router.edge.upgrades],
         http_protocol_options=Http1ProtocolOptions(accept_http_10=True),
         http2_protocol_options=Http2ProtocolOptions(allow_connect=True),  # WebSocket over HTTP/2, RFC 8441
         # A quiet WebSocket or gRPC watch is not dead. Requests are bounded by their route's timeout, dead peers by
@@ -176,10 +176,10 @@ def _fragment(fragment: Fragment) -> ScopedRoutes.ScopeKeyBuilder.FragmentBuilde
     )
 
 
-def _websocket(router: Router, filters: list[HttpFilter]) -> HttpConnectionManager.UpgradeConfig:
+def _upgrade(protocol: str, router: Router, filters: list[HttpFilter]) -> HttpConnectionManager.UpgradeConfig:
     """Its body has no end to wait for."""
     limited = router.edge.body_bytes is not None
-    return HttpConnectionManager.UpgradeConfig(upgrade_type="websocket", filters=filters if limited else [])
+    return HttpConnectionManager.UpgradeConfig(upgrade_type=protocol, filters=filters if limited else [])
 
 
 def _early(router: Router) -> list[TypedExtensionConfig]:
