@@ -24,6 +24,7 @@ from mesh.envoy.names import stream_cluster
 from mesh.envoy.streams import Connections
 from mesh.naming.tree import BoundTree
 from mesh.policy.effective import OfBoundName, Policies, of_bound_name, with_others_behind
+from mesh.policy.subset import in_subset
 from mesh.xds.resource import CLUSTER, ENDPOINTS, LISTENER, Resource, resource
 from mesh.xds.server import Ads
 
@@ -185,7 +186,11 @@ class StreamPublisher:
         name, tree = self._trees[cluster]
         self._complain(name, cluster)
         zone = self._zone if policy.balancing.prefer_zone else ""
-        return ENDPOINTS, resource(cluster, streams.assignment(cluster, branches(tree, self._known), zone))
+
+        def known(id: Path) -> tuple[Endpoint, ...]:
+            return in_subset(self._known(id), policy.balancing.subset)
+
+        return ENDPOINTS, resource(cluster, streams.assignment(cluster, branches(tree, known), zone))
 
     def _known(self, id: Path) -> tuple[Endpoint, ...]:
         state = self._state(id)

@@ -88,8 +88,10 @@ Place = Annotated[pathlib.Path, AfterValidator(_place)]
 Address = Annotated[str, AfterValidator(_address)]
 Port = Annotated[int, Field(strict=True, ge=1, le=65535)]
 AnyPort = Annotated[int, Field(strict=True, ge=0, le=65535)]
-Count = Annotated[int, Field(strict=True, ge=1)]
-Whole = Annotated[int, Field(strict=True, ge=0)]
+MOST = 2**32 - 1
+"""Envoy's counts have 32 bits."""
+Count = Annotated[int, Field(strict=True, ge=1, le=MOST)]
+Whole = Annotated[int, Field(strict=True, ge=0, le=MOST)]
 Percent = Annotated[float, Field(strict=True, ge=0, le=100)]
 Flag = Annotated[bool, Field(strict=True)]
 Time = Annotated[Duration, Field(gt=0)]
