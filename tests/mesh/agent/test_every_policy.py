@@ -8,10 +8,12 @@ from typing import Any
 
 import yaml
 
+from tests import manual
 from tests.host import host
 from tests.upstream import upstream
 
 CORPUS = Path(__file__).parents[1] / "config" / "corpus"
+MANUAL = Path(__file__).parents[3] / "docs" / "traffic.md"
 SHORT, LONG = "1ms", "876000h"
 EXTREMES: list[dict[str, Any]] = [
     {"timeout": dict.fromkeys(("request", "per_try", "grpc", "idle", "connect"), SHORT)},
@@ -50,11 +52,15 @@ EXTREMES: list[dict[str, Any]] = [
 
 
 def written() -> list[dict[str, Any]]:
-    good = [yaml.safe_load(file.read_text()) or {} for file in sorted(CORPUS.glob("*.good.yaml"))]
+    """Those of the good files and of the manual. What names files of its own is tried in `test_origination.py`."""
+    texts = [file.read_text() for file in sorted(CORPUS.glob("*.good.yaml"))]
+    texts += [block.text for block in manual.blocks(MANUAL) if block.kind == "yaml" and "policies:" in block.text]
+    entries = [entry for text in texts for entry in (yaml.safe_load(text) or {}).get("policies") or ()]
     return [
         {key: value for key, value in entry.items() if key != "match"}
-        for each in good
-        for entry in each.get("policies") or ()
+        for entry in entries
+        if entry["match"] != "/svc/users" or "requests" not in entry.get("timeout", {})
+        if not {"ca", "cert"} & (entry.get("tls") or {}).keys()
     ]
 
 
