@@ -61,7 +61,7 @@ async def test_beyond_connections_requests_wait_and_beyond_pending_they_fail(sha
             assert slow.asked["GET"] <= 3
             slow.free.set()
         assert {(each.status, each.err.split(": ")[-1]) for each in refused} == {(503, OVERFLOW)}
-        assert [each.result().status for each in calls].count(200) >= 2
+        assert [each.result().status for each in calls].count(200) >= 1
 
 
 async def test_the_budget_bounds_retries(shared: Host) -> None:

@@ -239,7 +239,7 @@ def table_shape(table: dtab.Dtab) -> list[list[Any]]:
 
 def effective(vector: Vector) -> dtab.Dtab:
     base = dtab.parse_dtab(vector.get("dtab", "")) + dtab.parse_dtab(vector.get("local_dtab", ""))
-    return local.effective_dtab(base, [(name, value) for name, value in vector.get("local_dtab_headers", [])])
+    return base + local.local_dtab([(name, value) for name, value in vector.get("local_dtab_headers", [])])
 
 
 @pytest.mark.parametrize("vector", VECTORS, ids=[vector["id"] for vector in VECTORS])
