@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 # Real platforms for what follows; each says in a line what it found, or why there is none.
 FETCH = $(BIN)/python -m scripts.consul --fetch && $(BIN)/python -m scripts.docker --fetch
 
-.PHONY: demo test check bench soak lock clean
+.PHONY: demo test test-mesh test-others check bench soak lock clean
 .DEFAULT_GOAL := test
 
 $(STAMP): requirements.lock pyproject.toml
@@ -20,9 +20,20 @@ demo: $(STAMP)  ## the story of the README, live; ONCE=1 ends it and checks that
 	$(FETCH)
 	ONCE=$(ONCE) $(BIN)/python -m demo
 
+# Most tests wait for other processes, so two halves at once take less time. Only one of them starts a dockerd.
 test: $(STAMP)  ## every test, with a real Envoy and, where they can be had, a real Consul and a real dockerd
 	$(FETCH)
+ifdef ARGS
 	$(BIN)/python -m pytest $(ARGS)
+else
+	$(MAKE) --jobs=2 --keep-going --output-sync=target test-mesh test-others
+endif
+
+test-mesh:
+	$(BIN)/python -m pytest -o cache_dir=.pytest_cache/mesh tests/mesh
+
+test-others:
+	$(BIN)/python -m pytest -o cache_dir=.pytest_cache/others --ignore=tests/mesh
 
 check: $(STAMP)  ## formatting, lints, types, import contracts
 	$(BIN)/ruff format --check .

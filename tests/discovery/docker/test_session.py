@@ -114,7 +114,7 @@ async def test_what_dies_while_it_is_asked_about_stays_dead(served: Served, plat
 
 async def test_a_container_that_dockerd_is_stuck_with_holds_up_no_other(served: Served, platform: FakeDocker) -> None:
     platform.stuck = {f"stuck{number}" for number in range(3)}
-    async with opened(served, timeout="200ms") as source, watching(source, WEB) as watch:
+    async with opened(served, timeout="500ms") as source, watching(source, WEB) as watch:
         await watch.sees_none()
         for number in range(3):
             platform.run(web(f"stuck{number}", f"10.0.1.{number}"))
