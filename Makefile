@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 # Real platforms for what follows; each says in a line what it found, or why there is none.
 FETCH = $(BIN)/python -m scripts.consul --fetch && $(BIN)/python -m scripts.docker --fetch
 
-.PHONY: demo test test-mesh test-others check bench soak lock clean
+.PHONY: demo test test-agent test-others check bench soak lock clean
 .DEFAULT_GOAL := test
 
 $(STAMP): requirements.lock pyproject.toml
@@ -26,14 +26,14 @@ test: $(STAMP)  ## every test, with a real Envoy and, where they can be had, a r
 ifdef ARGS
 	$(BIN)/python -m pytest $(ARGS)
 else
-	$(MAKE) --jobs=2 --keep-going --output-sync=target test-mesh test-others
+	$(MAKE) --jobs=2 --keep-going --output-sync=target test-agent test-others
 endif
 
-test-mesh:
-	$(BIN)/python -m pytest -o cache_dir=.pytest_cache/mesh tests/mesh
+test-agent:
+	$(BIN)/python -m pytest -o cache_dir=.pytest_cache/agent tests/mesh/agent
 
 test-others:
-	$(BIN)/python -m pytest -o cache_dir=.pytest_cache/others --ignore=tests/mesh
+	$(BIN)/python -m pytest -o cache_dir=.pytest_cache/others --ignore=tests/mesh/agent
 
 check: $(STAMP)  ## formatting, lints, types, import contracts
 	$(BIN)/ruff format --check .
