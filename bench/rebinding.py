@@ -43,6 +43,7 @@ def _binder(observatory: Observatory, publisher: Publisher) -> Binder:
         limits=Limits(names=20_000, refused=20_000),
         observatory=observatory,
         publisher=publisher,
+        policies=publisher.policies,
         clock=time.monotonic,
     )
 

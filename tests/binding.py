@@ -136,6 +136,7 @@ async def world(
             limits=limits,
             observatory=sky,
             publisher=publisher,
+            policies=publisher.policies,
             clock=clock,
         )
         yield World(one, two, sky, ads, events, publisher, binder)

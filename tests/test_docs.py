@@ -197,6 +197,7 @@ def source(*modules: object) -> str:
         ("reason", "…"),
         ("nack.message", "…"),
         ("protocol", "…"),
+        ("header", "…"),
     ):
         text = text.replace(f"{{{inside}}}", word)
     return text.replace("%RESPONSE_CODE_DETAILS%", "…").replace("%UPSTREAM_TRANSPORT_FAILURE_REASON%", "…")

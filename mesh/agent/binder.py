@@ -20,6 +20,7 @@ from mesh.envoy.delegation import Delegated
 from mesh.naming.bind import Binding, Broken, Namer, Options, Waiting, bind, has_endpoint
 from mesh.naming.dtab import Dtab
 from mesh.naming.trace import Grade
+from mesh.policy.effective import Policies
 
 ROUNDS = 200
 """A walk wants at most one new observation per step it could not take before, and has at most 100 steps on a branch."""
@@ -46,6 +47,7 @@ class Binder:
         limits: Limits,
         observatory: Observatory,
         publisher: Publishing,
+        policies: Policies,
         clock: Callable[[], float],
     ) -> None:
         self.names = Names()
@@ -53,6 +55,7 @@ class Binder:
         self._limits = limits
         self._observatory = observatory
         self._publisher = publisher
+        self._policies = policies
         self._clock = clock
         self._gists: dict[Path, object] = {}
         self._untold: set[Path] = set()
@@ -74,33 +77,34 @@ class Binder:
     ) -> Name | None:
         """The name in use, bound as far as it can be now. None when there is no room for another one."""
         now = self._clock()
-        name = self.names.get(key)
-        if name is not None:
-            name.asked = now
-            self.names.touch(name)
+        if (name := self._asked(key, now)) is not None:
             return name
         if not fixed and not self._room():
             return None
         self.asked += 1
         name = Name(*key, path, now, now, consumed=consumed, kept=kept, adopted=adopted, published=adopted, fixed=fixed)
-        self.names.add(name)
-        self.rebind(name)
-        return name
+        return self._added(name)
 
     def delegate(self, key: Key, path: Path, local: Dtab, delegated: Delegated, consumed: int) -> Name | None:
         """The name as it is bound for requests with this table, which none but they ask for."""
         now = self._clock()
-        name = self.names.get(key)
-        if name is not None:
-            name.asked = now
-            self.names.touch(name)
+        if (name := self._asked(key, now)) is not None:
             return name
         if self.names.delegated_count >= self._limits.delegated:
             oldest = next((name for name in self.names.delegated if not name.waiters), None)
             if oldest is None:
                 return None
             self.drop(oldest)
-        name = Name(*key, path, now, now, consumed=consumed, local=local, delegated=delegated)
+        return self._added(Name(*key, path, now, now, consumed=consumed, local=local, delegated=delegated))
+
+    def _asked(self, key: Key, now: float) -> Name | None:
+        name = self.names.get(key)
+        if name is not None:
+            name.asked = now
+            self.names.touch(name)
+        return name
+
+    def _added(self, name: Name) -> Name:
         self.names.add(name)
         self.rebind(name)
         return name
@@ -201,12 +205,12 @@ class Binder:
         return binding
 
     def _bind(self, name: Name, *, exhaustive: bool = False) -> Binding:
-        failover = self._publisher.policies.of_name(name.path).failover
+        failover = self._policies.of_name(name.path).failover
         return self._walk(name, name.path, exhaustive=exhaustive, failover=failover)
 
     def _copies(self, name: Name) -> tuple[Copy, ...]:
         """A name without a mirror for its copies is served as ever."""
-        return copies(self._publisher.policies.of_name(name.path), lambda path: self._walk(name, path))
+        return copies(self._policies.of_name(name.path), lambda path: self._walk(name, path))
 
     def _walk(self, name: Name, path: Path, *, exhaustive: bool = False, failover: bool = False) -> Binding:
         self.binds += 1

@@ -13,7 +13,7 @@ from discovery.address import Bound, Endpoint, Known, Pending, State
 from discovery.observatory import Observatory
 from discovery.path import Path
 from mesh.agent.binder import Binder
-from mesh.agent.overlap import every_leaf, leaves, owners
+from mesh.agent.overlap import endpoints_of, every_leaf, leaves, owners
 from mesh.agent.routers import Router
 from mesh.agent.sources import head
 from mesh.agent.stream_routers import StreamRouter
@@ -146,8 +146,7 @@ class Explainer:
         return Asked(head(entry), self.observatory.held_since(name)) if entry else None
 
     def _endpoints(self, id: Path) -> tuple[Endpoint, ...]:
-        state = self.observatory.state(id)
-        return state.addr.endpoints if isinstance(state, Known) and isinstance(state.addr, Bound) else ()
+        return endpoints_of(self.observatory.state(id))
 
     def _described(self, path: Path, id: Path, owner: Mapping[tuple[str, int], Path]) -> dict[str, object]:
         entry = self.observatory.entry(id)

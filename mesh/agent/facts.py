@@ -117,7 +117,7 @@ class BrainFacts:
             "brain": {"pid": os.getpid(), "rss_bytes": _rss_bytes()},
             "envoy": await self._envoy(),
             "names": {
-                "in_use": len(self._brain.binder.names) - self._brain.binder.names.delegated_count,
+                "in_use": self._brain.binder.names.in_use,
                 "refused": self._brain.binder.names.refused_count,
                 "delegated": self._brain.binder.names.delegated_count,
             },
@@ -155,9 +155,7 @@ class BrainFacts:
         surveys = sources.surveys(brain.observatory, brain.entries)
         resolved: list[Sample] = [({"status": str(code)}, n) for code, n in brain.resolver.answers.items()]
         yield gauge("tieline_ready", "1 once an Envoy has acknowledged its configuration.", [({}, self.ready())])
-        yield gauge(
-            "tieline_names", "Names in use.", [({}, len(brain.binder.names) - brain.binder.names.delegated_count)]
-        )
+        yield gauge("tieline_names", "Names in use.", [({}, brain.binder.names.in_use)])
         yield gauge(
             "tieline_names_delegated",
             "Names bound under tables that requests bring.",

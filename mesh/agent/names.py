@@ -120,7 +120,12 @@ class Names:
 
     @property
     def bound_count(self) -> int:
-        return len(self._by_key) - len(self._refused) - len(self._delegated)
+        return self.in_use - len(self._refused)
+
+    @property
+    def in_use(self) -> int:
+        """How many there are, those for tables that requests bring apart."""
+        return len(self._by_key) - len(self._delegated)
 
     @property
     def delegated(self) -> Iterable[Name]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from discovery.address import Endpoint
+from discovery.address import Bound, Endpoint, Known, State
 from discovery.path import Path
 from mesh.naming.tree import Alt, BoundTree, Leaf, Union
 
@@ -34,6 +34,11 @@ class Part:
             return known(self.id)
         elsewhere = {endpoint.key for id in self.without for endpoint in known(id)}
         return tuple(endpoint for endpoint in known(self.id) if endpoint.key not in elsewhere)
+
+
+def endpoints_of(state: State) -> tuple[Endpoint, ...]:
+    """Those that are known; of what is missing or not known, none."""
+    return state.addr.endpoints if isinstance(state, Known) and isinstance(state.addr, Bound) else ()
 
 
 def owners(ids: Iterable[Path], known: Endpoints) -> dict[Key, Path]:

@@ -21,7 +21,7 @@ from mesh.agent.counted import Counted
 from mesh.agent.failover import standing_by, won
 from mesh.agent.mirrors import Copied
 from mesh.agent.names import Key, Name
-from mesh.agent.overlap import Part, counted, leaves, parts
+from mesh.agent.overlap import Part, counted, endpoints_of, leaves, parts
 from mesh.agent.refusal import Refusal, hidden
 from mesh.agent.targets import Failover, Target, Targets
 from mesh.envoy import clusters, endpoints, names, routes
@@ -189,8 +189,7 @@ class Publisher:
         return message
 
     def _known(self, id: Path) -> tuple[Endpoint, ...]:
-        state = self._state(id)
-        return state.addr.endpoints if isinstance(state, Known) and isinstance(state.addr, Bound) else ()
+        return endpoints_of(self._state(id))
 
     def _said(self, id: Path) -> Protocol | None:
         return Bound(self._known(id)).protocol

@@ -11,13 +11,9 @@ from discovery.path import Path
 from mesh.agent.names import Name
 from mesh.agent.refusal import Refusal
 from mesh.naming.tree import BoundTree
-from mesh.policy.effective import Policies
 
 
 class Publishing(Protocol):
-    @property
-    def policies(self) -> Policies: ...
-
     def publish(self, name: Name, tree: BoundTree) -> None:
         """It leads there."""
 
@@ -45,10 +41,6 @@ class Both:
     requests: Publishing
     streams: Publishing
     streamed: frozenset[str]
-
-    @property
-    def policies(self) -> Policies:
-        return self.requests.policies
 
     def publish(self, name: Name, tree: BoundTree) -> None:
         self._of(name).publish(name, tree)

@@ -91,6 +91,8 @@ class Resolver:
 
     def _under(self, local: Local, router: Router, asked: Identified, headers: dict[str, str]) -> Name | Refusal:
         key, delegated = self._scopes.led(router.form, asked.key, local, headers)
+        if (header := delegated.too_long) is not None:
+            return refusal.unreadable(f"with a table, {header} is too long to be passed on")
         name = self._binder.delegate(key, asked.path, local.table, delegated, asked.consumed)
         many = "too many tables of requests are waited for at once"
         return name or refusal.unavailable(many, refusal.explained(asked.key[1], asked.path))

@@ -16,7 +16,7 @@ from discovery.path import Path
 from mesh.agent.branches import branches
 from mesh.agent.failover import standing_by
 from mesh.agent.names import Name
-from mesh.agent.overlap import every_leaf, leaves
+from mesh.agent.overlap import endpoints_of, every_leaf, leaves
 from mesh.agent.refusal import Refusal, refused
 from mesh.agent.stream_routers import StreamRouter
 from mesh.envoy import endpoints, streams
@@ -193,8 +193,7 @@ class StreamPublisher:
         return ENDPOINTS, resource(cluster, streams.assignment(cluster, branches(tree, known), zone))
 
     def _known(self, id: Path) -> tuple[Endpoint, ...]:
-        state = self._state(id)
-        return state.addr.endpoints if isinstance(state, Known) and isinstance(state.addr, Bound) else ()
+        return endpoints_of(self._state(id))
 
     def _complain(self, name: Name, cluster: str) -> None:
         wrong = (each.reason for id in sorted(name.clusters) for each in endpoints.invalid(self._known(id)))

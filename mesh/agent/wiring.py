@@ -138,6 +138,7 @@ class Brain:
             limits=Limits(names.limit, names.negative_limit),
             observatory=self.observatory,
             publisher=self.publisher,
+            policies=self.policies,
             clock=time.monotonic,
         )
         binder.on_wanted = self._on_wanted

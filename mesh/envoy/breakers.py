@@ -13,6 +13,8 @@ from google.protobuf.wrappers_pb2 import BoolValue, UInt32Value
 from mesh.envoy.packing import seconds
 from mesh.policy.resilience import Budget, Ejection, Limits
 
+_MOST_SHARE = 50.0
+"""Per cent: where nothing stands by, some are left."""
 _NEVER, _ALWAYS = UInt32Value(value=0), UInt32Value(value=100)
 
 
@@ -33,6 +35,7 @@ def outlier_detection(ejection: Ejection | None) -> OutlierDetection | None:
     """What the network says is told from what the service says, so that each has its own count."""
     if ejection is None:
         return None
+    most = _MOST_SHARE if ejection.max_share is None else ejection.max_share
     message = OutlierDetection(
         split_external_local_origin_errors=True,
         enforcing_consecutive_gateway_failure=_NEVER,
@@ -43,7 +46,7 @@ def outlier_detection(ejection: Ejection | None) -> OutlierDetection | None:
         interval=seconds(ejection.interval),
         base_ejection_time=seconds(ejection.base_time),
         max_ejection_time=seconds(max(ejection.base_time, ejection.max_time)),
-        max_ejection_percent=UInt32Value(value=round(ejection.max_share)),
+        max_ejection_percent=UInt32Value(value=round(most)),
         always_eject_one_host=BoolValue(value=False),
     )
     counts = {

@@ -22,6 +22,10 @@ from mesh.policy.resilience import Timeout
 FILTER = "deadline"
 HEADER = "l5d-ctx-deadline"
 PASSED = "the deadline of the request has passed"
+UNREADABLE = f"{HEADER} is no number of seconds since 1970"
+DETAILS = "lua_response"
+"""What Envoy's response code details say of an answer that a script gave."""
+_MOST_MILLISECONDS = 2**31
 _SCRIPT = "deadline"
 # `%.3f`: Lua would write a large number as 1.76e9.
 _SOURCE = f"""
@@ -30,21 +34,20 @@ function envoy_on_request(handle)
   local grpc = string.sub(headers:get("content-type") or "", 1, 16) == "application/grpc"
   local most = handle:filterContext():get(grpc and "grpc" or "request")
   local said = headers:get("{HEADER}")
-  local deadline = said and tonumber(said)
+  local deadline = said and string.match(said, "^%d+%.?%d*$") and tonumber(said)
   if said and not deadline then
-    handle:respond({{[":status"] = "400", ["l5d-err"] = "{HEADER} is no number of seconds since 1970",
-      ["content-type"] = "text/plain"}}, "tieline: {HEADER} is no number of seconds since 1970\\n")
+    handle:respond({{[":status"] = "400"}}, "tieline: {UNREADABLE}\\n")
     return
   end
   if most and (not deadline or now + most < deadline) then deadline = now + most end
   if not deadline then return end
   if deadline <= now then
-    handle:respond({{[":status"] = "504", ["l5d-err"] = "{PASSED}", ["content-type"] = "text/plain"}},
-      "tieline: {PASSED}\\n")
+    handle:respond({{[":status"] = "504"}}, "tieline: {PASSED}\\n")
     return
   end
   headers:replace("{HEADER}", string.format("%.3f", deadline))
-  headers:replace("x-envoy-upstream-rq-timeout-ms", string.format("%d", math.max(1, (deadline - now) * 1000)))
+  local left = math.max(1, math.min({_MOST_MILLISECONDS}, (deadline - now) * 1000))
+  headers:replace("x-envoy-upstream-rq-timeout-ms", string.format("%d", left))
 end
 """
 

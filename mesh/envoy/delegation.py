@@ -22,6 +22,8 @@ from envoy.config.route.v3.route_components_pb2 import (
 from mesh.naming.local import CONTEXT, SIGNATURE, USER
 
 AUTHORITY = ":authority"
+MOST_BYTES = 16 * 1024
+"""Of a header that a route writes: HeaderValue.value, in Envoy's API."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,17 +32,27 @@ class Delegated:
 
     headers: tuple[tuple[str, str], ...] = ()
 
+    @property
+    def too_long(self) -> str | None:
+        """The name of a header that Envoy would refuse to write, and the scope with it."""
+        return next((name for name, value in self.headers if len(_literal(value).encode()) > MOST_BYTES), None)
+
     def restore(self, host: VirtualHost) -> None:
         for name, value in self.headers:
             if name == AUTHORITY:
                 _restore_host(host, value)
             else:
-                header = HeaderValue(key=name, value=value.replace("%", "%%"))
+                header = HeaderValue(key=name, value=_literal(value))
                 host.request_headers_to_add.add(
                     header=header, append_action=HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD
                 )
         kept = {name for name, _ in self.headers}
         host.request_headers_to_remove.extend(name for name in (USER, CONTEXT, SIGNATURE) if name not in kept)
+
+
+def _literal(value: str) -> str:
+    """To Envoy `%` begins a substitution."""
+    return value.replace("%", "%%")
 
 
 def _restore_host(host: VirtualHost, value: str) -> None:

@@ -23,6 +23,7 @@ from envoy.extensions.filters.network.http_connection_manager.v3.http_connection
 )
 from google.protobuf.wrappers_pb2 import UInt32Value
 
+from mesh.envoy import deadlines
 from mesh.envoy.packing import packed
 
 # Response flags, as Envoy's access log names them.
@@ -56,6 +57,8 @@ def local_replies(name: str, *, told: bool = True) -> LocalReplyConfig:
                 told=True,
             ),
             _mapper(_code_details("overload"), "this proxy has no memory left and refuses requests until it has"),
+            _mapper(_both(_code_details(deadlines.DETAILS), _status(400)), deadlines.UNREADABLE),
+            _mapper(_both(_code_details(deadlines.DETAILS), _status(504)), deadlines.PASSED),
             _mapper(_flags(*_ABORTED), "fault injected by policy: an error on purpose"),
             _mapper(_code_details(_LIMITED), "too many requests: the rate limit of the policy is reached"),
             _mapper(_flags(*_NO_ENDPOINT), f"no usable endpoint for {name}: none known, or all unhealthy or ejected"),

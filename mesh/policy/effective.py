@@ -59,10 +59,11 @@ class OfBoundName:
     """Tells clusters of one bound name apart; empty for the defaults."""
 
 
+@lru_cache(maxsize=4096)
 def with_others_behind(policy: OfBoundName) -> OfBoundName:
     """Where another can serve, all endpoints may be ejected unless a policy says how many."""
     ejection = policy.ejection
-    if ejection is None or "max_share" in ejection.model_fields_set:
+    if ejection is None or ejection.max_share is not None:
         return policy
     return _told_apart(replace(policy, ejection=ejection.model_copy(update={"max_share": 100.0}), suffix=""))
 
@@ -102,14 +103,16 @@ class Policies:
     def __init__(self, entries: Sequence[Entry] = ()) -> None:
         self.entries = tuple(entries)
         self._patterns = [Pattern(entry.match) for entry in entries]
+        # Asked whenever a name is bound; entries don't change.
+        self._found = lru_cache(maxsize=4096)(self._matching)
         self._merge = lru_cache(maxsize=4096)(self._merged)
         self._part = lru_cache(maxsize=4096)(of_bound_name)
 
     def of_name(self, path: Path) -> Settings:
-        return self._merge(self._matching(path))
+        return self._merge(self._found(path))
 
     def of_bound(self, path: Path, id: Path) -> OfBoundName:
-        return self._part(self._merge(self._matching(path, id)))
+        return self._part(self._merge(self._found(path, id)))
 
     def matching(self, path: Path, id: Path | None = None) -> list[Entry]:
         """In order; those that match what the name leads to, too."""

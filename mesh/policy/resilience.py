@@ -106,8 +106,8 @@ class Ejection(Section):
     """How long the first ejection lasts; the second twice, and so on."""
     max_time: Time = Field(default=60.0, examples=["60s"])
     """The longest ejection."""
-    max_share: Percent = Field(default=50.0, examples=[50])
-    """At most this share of the endpoints is ejected, in percent. One endpoint alone is never ejected below 100."""
+    max_share: Percent | None = Field(default=None, examples=[50])
+    """So much of the endpoints is ejected at most, in percent. null: 50, or 100 where others stand by (`failover`)."""
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:

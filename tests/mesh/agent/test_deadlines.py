@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import grpc.aio
 import pytest
 
-from mesh.envoy.deadlines import HEADER, PASSED
+from mesh.envoy.deadlines import HEADER, PASSED, UNREADABLE
 from scripts.running import free_port
 from tests.host import Host, host, running
 from tests.mesh.agent.test_overrides import echo
@@ -48,6 +48,8 @@ async def test_the_earlier_of_deadline_and_timeout_goes_on(shared: Host) -> None
         assert got[-1][HEADER] == late
         await shared.call("endless")
         assert HEADER not in got[-1]
+        assert (await shared.call("endless", **{HEADER: "9" * 30})).body == "ok"
+        assert float(got[-1][HEADER]) > time.time() + 1e9
         # No policy: it is a header like others.
         await shared.call("plain", **{HEADER: "x"})
         assert got[-1][HEADER] == "x"
@@ -75,8 +77,9 @@ async def test_a_request_ends_at_its_deadline(shared: Host) -> None:
         asked = slow.asked["GET"]
         over = await shared.call("carried", **{HEADER: f"{time.time() - 1:.3f}"})
         assert (over.status, over.err, over.body) == (504, PASSED, f"tieline: {PASSED}\n")
-        wrong = await shared.call("carried", **{HEADER: "tomorrow"})
-        assert (wrong.status, wrong.err) == (400, f"{HEADER} is no number of seconds since 1970")
+        for said in ("tomorrow", "nan", "inf", "0x10", "1e9", "-1", "1.2.3"):
+            wrong = await shared.call("carried", **{HEADER: said})
+            assert (wrong.status, wrong.err, wrong.body) == (400, UNREADABLE, f"tieline: {UNREADABLE}\n"), said
         assert slow.asked["GET"] == asked
 
 
@@ -105,3 +108,12 @@ async def test_grpc_calls_have_their_own_most(shared: Host) -> None:
                 await call(b"x", metadata=((HEADER, f"{time.time() + 0.1:.3f}"),))
     finally:
         await server.stop(0)
+
+
+async def test_an_edge_does_not_say_why() -> None:
+    routers = [{"name": "edge", "port": (port := free_port()), "errors": "hidden"}]
+    async with echo("ok") as (behind, _), host(policies=POLICIES, routers=routers) as started:
+        started.put("carried", behind)
+        for said, status in (("1", 504), ("x", 400)):
+            answer = await started.call("carried", port=port, **{HEADER: said})
+            assert (answer.status, answer.err, answer.body) == (status, "", f"error {status}\n")

@@ -107,6 +107,25 @@ async def test_an_unreadable_table_says_where(shared: Host) -> None:
     assert (many.status, many.err) == (400, "the tables of the request have more than 8192 bytes")
 
 
+async def test_what_a_caller_sends_makes_no_route_that_envoy_would_refuse() -> None:
+    """A table may be longer when it is passed on (weights), and so may another header that led to the name."""
+    routers = [
+        {"name": "host", "port": (by_host := free_port())},
+        {"name": "header", "port": (by_header := free_port()), "identifier": {"kind": "header"}},
+    ]
+    async with echo("next") as (port, _), host(routers=routers) as started:
+        started.put("next", port)
+        wide = f"{TABLE} ; /a => {'&'.join(['2*/'] * 2000)}"
+        refused = await started.call("users", port=by_host, **{"l5d-dtab": wide})
+        said = "with a table, l5d-ctx-dtab is too long to be passed on"
+        assert (refused.status, refused.err) == (400, said)
+        long = {"l5d-name": f"/users/{'a' * 20_000}", "l5d-dtab": TABLE}
+        refused = await started.call("x", port=by_header, **long)
+        assert (refused.status, refused.err) == (400, "with a table, l5d-name is too long to be passed on")
+        assert (await started.call("users", port=by_host, **{"l5d-dtab": TABLE})).body == "next"
+        await started.no_nacks()
+
+
 async def test_endpoints_that_change_reach_delegated_requests_too(shared: Host) -> None:
     async with echo("before") as (before, _), echo("after") as (after, _):
         shared.put("moving", before)
