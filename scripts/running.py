@@ -19,6 +19,8 @@ import aiohttp
 import yaml
 
 READY_SECONDS = 20.0
+ROUNDS_OF_AN_ACCEPT = 4
+"""Rounds of the loop from a connection's accept to `connection_made` and, when it is closed there, to its end."""
 TIELINE = str(Path(sys.executable).with_name("tieline"))
 """The command as it is installed beside this Python."""
 
@@ -42,6 +44,8 @@ async def service(answer: str, port: int = 0, *, address: str = "127.0.0.1") -> 
             self.transport = cast("asyncio.Transport", transport)
             self.rest = b""
             open_connections.add(transport)
+            if ending.is_set():  # Accepted just before.
+                transport.close()
 
         def connection_lost(self, _error: Exception | None) -> None:
             open_connections.discard(self.transport)
@@ -52,13 +56,19 @@ async def service(answer: str, port: int = 0, *, address: str = "127.0.0.1") -> 
             self.transport.write(response * len(heads))
 
     open_connections: set[asyncio.BaseTransport] = set()
+    ending = asyncio.Event()
     server = await asyncio.get_running_loop().create_server(Answering, address, port)
     try:
         yield server.sockets[0].getsockname()[1]
     finally:
-        server.close()
+        # A connection that is being accepted would be lost, unclosed, with the server.
+        asyncio.get_running_loop().remove_reader(server.sockets[0].fileno())
+        ending.set()
         for transport in open_connections:
             transport.close()
+        for _ in range(ROUNDS_OF_AN_ACCEPT):
+            await asyncio.sleep(0)
+        server.close()
 
 
 @dataclass(frozen=True, slots=True)
