@@ -59,7 +59,9 @@ from mesh.envoy.packing import duration, packed
 from mesh.envoy.replies import local_replies
 from mesh.envoy.routes import EXT_PROC, GRPC_STATS, ON_DEMAND, ROUTE_AGAIN
 from mesh.envoy.sight import NOTHING, Sight, see
+from mesh.envoy.sockets import keepalive
 from mesh.envoy.tls import ServerTls, forward_client, server_socket
+from mesh.naming.identifiers import PATH
 from mesh.naming.local import CONTEXT, SIGNATURE, USER
 
 XDS_CLUSTER = "xds"
@@ -68,6 +70,9 @@ ROUTER_METADATA = "x-tieline-router"
 """Tells the resolver, in the call's metadata, which router asks."""
 
 HANDSHAKE = timedelta(seconds=10)
+STRANGERS_IDLE = timedelta(hours=1)
+FLUSH = timedelta(minutes=5)
+"""How long the rest of an answer waits for a caller that has stopped to read."""
 ASKED = "%REQ(:AUTHORITY)%"
 
 # What a bound request may show to the resolver, and no more: bodies, cookies and tokens stay in Envoy.
@@ -99,6 +104,7 @@ def listener(router: Router) -> Listener:
         address=Address(socket_address=SocketAddress(address=router.address, port_value=router.port)),
         filter_chains=[_filter_chain(router, [*network_filters(stat_name(router.name), router.edge), *chain])],
         per_connection_buffer_limit_bytes=UInt32Value(value=BUFFER_BYTES),
+        socket_options=keepalive(),
     )
 
 
@@ -132,15 +138,15 @@ def _connection_manager(router: Router) -> HttpConnectionManager:
         upgrade_configs=[_upgrade(each, router, filters) for each in router.edge.upgrades],
         http_protocol_options=Http1ProtocolOptions(accept_http_10=True),
         http2_protocol_options=Http2ProtocolOptions(allow_connect=True),  # WebSocket over HTTP/2, RFC 8441
-        # A quiet WebSocket or gRPC watch is not dead. Requests are bounded by their route's timeout, dead peers by
-        # TCP keepalive.
-        stream_idle_timeout=duration(timedelta(hours=1)),
+        # One that idles for ever costs a trusted caller its own connection; a timer would cost every request.
+        stream_idle_timeout=duration(timedelta() if router.edge.trusted else STRANGERS_IDLE),
+        stream_flush_timeout=duration(FLUSH),
         # Callers are "remote", so Envoy removes every x-envoy-* header they send: those change retries and timeouts.
         use_remote_address=BoolValue(value=True),
         skip_xff_append=True,
-        generate_request_id=BoolValue(value=False),
-        normalize_path=BoolValue(value=True),
-        merge_slashes=True,
+        preserve_external_request_id=router.edge.trusted or router.edge.hops > 0,
+        normalize_path=BoolValue(value=(normal := _normal_paths(router))),
+        merge_slashes=normal,
         scheme_header_transformation=SchemeHeaderTransformation(match_upstream=True),
         server_header_transformation=HttpConnectionManager.PASS_THROUGH,
         local_reply_config=local_replies(
@@ -150,6 +156,11 @@ def _connection_manager(router: Router) -> HttpConnectionManager:
     guard(manager, router.edge)
     forward_client(manager, router.tls)
     return manager
+
+
+def _normal_paths(router: Router) -> bool:
+    """A trusted caller's path is the service's affair, unless it says where the request goes."""
+    return not router.edge.trusted or any(each.part.header == PATH for each in router.form.fragments)
 
 
 def _scoped_routes(router: Router) -> ScopedRoutes:

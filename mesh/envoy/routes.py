@@ -194,8 +194,8 @@ def _of_settings(settings: Settings, is_grpc: bool) -> RouteAction:
             action.max_stream_duration.max_stream_duration.CopyFrom(seconds(timeout.grpc))
         if (again := retries.grpc(settings)) is not None:
             action.retry_policy.CopyFrom(again)
-    if timeout.idle != DEFAULTS.timeout.idle:
-        action.idle_timeout.CopyFrom(seconds(timeout.idle or 0))
+    if timeout.idle is not None:
+        action.idle_timeout.CopyFrom(seconds(timeout.idle))
     action.hash_policy.extend(hash_policies(settings.balancing.hash_on))
     return action
 

@@ -45,6 +45,7 @@ from mesh.envoy.endpoints import served
 from mesh.envoy.listeners import ROUTER_METADATA, XDS_CLUSTER
 from mesh.envoy.names import stat_name, stream_cluster
 from mesh.envoy.packing import duration, packed, seconds, text
+from mesh.envoy.sockets import keepalive
 from mesh.policy.effective import BOUND_DEFAULTS, OfBoundName
 from mesh.policy.settings import DEFAULTS, Settings
 
@@ -166,6 +167,7 @@ def _listener(stream: Stream, chains: list[FilterChain]) -> Listener:
         address=Address(socket_address=SocketAddress(address=stream.address, port_value=stream.port)),
         filter_chains=chains,
         per_connection_buffer_limit_bytes=UInt32Value(value=BUFFER_BYTES),
+        socket_options=keepalive(),
     )
 
 

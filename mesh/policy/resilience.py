@@ -30,8 +30,8 @@ class Timeout(Section):
     """The longest that a gRPC call may take; `grpc-timeout` can only shorten it. null: as the caller says."""
     deadline: Flag = Field(default=False, examples=[True])
     """Requests carry a deadline (`l5d-ctx-deadline`) from hop to hop, and take no longer than it says."""
-    idle: Time | None = Field(default=3600.0, examples=["1h"])
-    """How long a request or stream may be silent in both directions. null: for ever."""
+    idle: Time | None = Field(default=None, examples=["1h"])
+    """How long a request or connection may be silent in both directions. null: for ever; 1h for strangers."""
     connect: Time = Field(default=1.0, examples=["1s"])
     """How long it may take to open a connection to an endpoint."""
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import subprocess
+import uuid
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import aiohttp
 import grpc.aio
 import pytest
 
-from scripts.running import free_port
+from scripts.running import eventually, free_port
 from tests.host import PATIENCE, Host, host, running
 from tests.upstream import Upstream, upstream
 
@@ -177,6 +179,39 @@ async def test_a_path_is_what_it_seems(
     assert status(answer) == code, answer
     assert sum(users.asked.values()) == (arrives is not None)
     assert arrives is None or users.path == arrives
+
+
+async def test_a_trusted_callers_path_goes_on_as_it_was_written(shared: Routers, users: Upstream) -> None:
+    assert status(await raw(shared.trusted, f"GET /a/../b//c HTTP/1.1\r\nhost: users\r\n{CLOSE}")) == 200
+    assert users.path == "/a/../b//c"
+
+
+async def test_a_request_has_an_id_and_a_strangers_is_not_taken(shared: Routers, users: Upstream) -> None:
+    for port, said, kept in (
+        (shared.trusted, "mine", True),
+        (shared.hops, "mine", True),
+        (shared.edge, "mine", False),
+        (shared.trusted, "", False),
+    ):
+        header = f"x-request-id: {said}\r\n" if said else ""
+        await raw(port, f"GET / HTTP/1.1\r\nhost: users\r\n{header}{CLOSE}")
+        sent = users.last_headers["x-request-id"]
+        assert kept == (sent == "mine")
+        assert kept or uuid.UUID(sent).version == 4
+
+
+async def test_callers_who_have_vanished_are_noticed(shared: Routers) -> None:
+    """The kernel's timer of an accepted connection: 2 is keepalive (proc_net_tcp)."""
+    for port in (shared.trusted, shared.edge):
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        there = f"0100007F:{port:04X}", f"0100007F:{writer.get_extra_info('sockname')[1]:04X}"
+
+        def timers(there: tuple[str, str] = there) -> list[str]:
+            rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()]
+            return [row[5][:2] for row in rows if (row[1], row[2]) == there]
+
+        await eventually(lambda: timers() == ["02"], PATIENCE, f"no keepalive on {there}")
+        writer.close()
 
 
 async def test_escaped_slashes_are_unescaped_where_that_is_said(shared: Routers, users: Upstream) -> None:

@@ -55,7 +55,12 @@ class Fleet:
     ports: dict[str, int]
 
     async def call(self, router: str, path: str = "/", method: str = "GET", **headers: str) -> Answer:
-        sent = {"host": "nobody", **{name.replace("_", "-"): value for name, value in headers.items()}}
+        # Services send back what they got: the id that the proxy makes for a request without one differs each time.
+        sent = {
+            "host": "nobody",
+            "x-request-id": "one",
+            **{name.replace("_", "-"): value for name, value in headers.items()},
+        }
         async with (
             aiohttp.ClientSession() as session,
             session.request(method, f"http://127.0.0.1:{self.ports[router]}{path}", headers=sent) as response,
