@@ -37,7 +37,7 @@ COVERED_ELSEWHERE = {
         *(f"mesh/envoy/{name}.py" for name in ("balancing", "breakers", "retries")),
         *(f"mesh/policy/{name}.py" for name in ("balancing", "resilience", "settings", "shown")),
     ],
-    "tests/mesh/agent/test_edge.py": ["mesh/envoy/edge.py"],
+    "tests/mesh/agent/test_edge.py": ["mesh/envoy/edge.py", "mesh/envoy/sockets.py"],
     "tests/mesh/agent/test_origination.py": ["mesh/envoy/origination.py", "mesh/policy/tls.py"],
     "tests/mesh/agent/test_tls.py": ["mesh/agent/secrets.py", "mesh/envoy/tls.py"],
     "tests/mesh/agent/test_overrides.py": [
