@@ -24,12 +24,17 @@ def sight(config: Config, router: Router) -> Sight:
 
 def tracing(config: Config) -> Tracing | None:
     said = config.tracing
-    if said.otlp is None:
+    place = said.otlp or said.zipkin
+    if place is None:
         return None
-    url = urlsplit(said.otlp)
-    path = url.path.rstrip("/") or "/v1/traces"
-    collector = Collector(url.hostname or "", url.port or 0, path if said.protocol == "http" else "")
-    return Tracing(collector, said.sample_percent, said.service)
+    url = urlsplit(place)
+    over_grpc = said.zipkin is None and said.protocol == "grpc"
+    path = "" if over_grpc else url.path.rstrip("/") or ("/api/v2/spans" if said.zipkin else "/v1/traces")
+    return Tracing(
+        Collector(url.hostname or "", url.port or 0, path, zipkin=said.zipkin is not None),
+        said.sample_percent,
+        said.service,
+    )
 
 
 def access_log_problem(config: Config) -> str | None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from mesh.config.fields import Flag, Percent, Place, Section, Whole
 
@@ -27,7 +27,7 @@ class AccessLog(Section):
     """Write the query of the URI, too. Secrets often stand there."""
 
 
-def _otlp(text: str) -> str:
+def _collector(text: str) -> str:
     """Of a collector: what Envoy could not use is refused here."""
     try:
         url = urlsplit(text)
@@ -40,11 +40,21 @@ def _otlp(text: str) -> str:
 
 
 class Tracing(Section):
-    otlp: Annotated[str, AfterValidator(_otlp)] | None = Field(default=None, examples=['"http://127.0.0.1:4317"'])
-    """The collector that gets the spans; null: none are made."""
+    otlp: Annotated[str, AfterValidator(_collector)] | None = Field(default=None, examples=['"http://127.0.0.1:4317"'])
+    """The collector that gets the spans as OTLP. null, and no `zipkin`: none are made."""
+    zipkin: Annotated[str, AfterValidator(_collector)] | None = Field(
+        default=None, examples=['"http://127.0.0.1:9411"']
+    )
+    """A collector that gets them in Zipkin's format instead, at its path, else at /api/v2/spans: for B3's headers."""
     protocol: Literal["grpc", "http"] = Field(default="grpc", examples=["http"])
     """How OTLP is spoken; `http`: binary, to the path of `otlp`, else to `/v1/traces`."""
     sample_percent: Percent = Field(default=1.0, examples=[1.0])
-    """How many of the requests are sampled whose caller has not decided that (`traceparent`)."""
+    """How many of the requests are sampled whose caller has not decided that (`traceparent`; B3)."""
     service: Annotated[str, Field(min_length=1, max_length=200)] = Field(default="tieline", examples=["tieline"])
-    """The `service.name` of the spans."""
+    """The `service.name` of the spans; in Zipkin's format it is always tieline."""
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if self.otlp is not None and self.zipkin is not None:
+            raise ValueError("`otlp` and `zipkin` are both said: choose one")
+        return self

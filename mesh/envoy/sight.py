@@ -7,13 +7,11 @@ from dataclasses import dataclass
 from envoy.extensions.filters.network.http_connection_manager.v3.http_connection_manager_pb2 import (
     HttpConnectionManager,
 )
-from envoy.extensions.request_id.uuid.v3.uuid_pb2 import UuidRequestIdConfig
-from google.protobuf.wrappers_pb2 import BoolValue
 
 from mesh.envoy.access_log import Log, access_log
 from mesh.envoy.destination import shown_destination
 from mesh.envoy.packing import packed
-from mesh.envoy.tracing import Tracing, tracing
+from mesh.envoy.tracing import Tracing, request_id, tracing
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +32,7 @@ def see(manager: HttpConnectionManager, router: str, sight: Sight) -> HttpConnec
         manager.access_log.append(access_log(router, sight.log))
     if sight.tracing is not None:
         manager.tracing.CopyFrom(tracing(router, sight.tracing))
-        manager.request_id_extension.typed_config.CopyFrom(packed(_by_the_sampler()))
+        manager.request_id_extension.typed_config.CopyFrom(packed(request_id(sight.tracing)))
     if sight.shows:
         manager.http_filters.insert(0, shown_destination())
     return manager
-
-
-def _by_the_sampler() -> UuidRequestIdConfig:
-    """Without it Envoy samples nothing that has no x-request-id of its own making."""
-    off = BoolValue(value=False)
-    return UuidRequestIdConfig(pack_trace_reason=off, use_request_id_for_trace_sampling=off)
