@@ -199,7 +199,6 @@ async def test_a_table_that_leads_astray_says_so(shared: Host, name: str, said: 
     [
         pytest.param("OPTIONS * HTTP/1.1", id="options of everything"),
         pytest.param("CONNECT known:80 HTTP/1.1", id="connect"),
-        pytest.param("GET /%00 HTTP/1.1", id="zero byte"),
         pytest.param("GET /a b HTTP/1.1", id="blank"),
         pytest.param("\x16\x03\x01", id="TLS"),
     ],
