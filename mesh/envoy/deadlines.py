@@ -2,8 +2,8 @@
 
 Envoy has timeouts, which begin anew at each hop, and no deadlines. A script makes one of the other, for names whose
 policy asks for it: the request may take until its deadline, but not longer than the route's timeout, and carries the
-earlier of the two on. The filter is off for all others. Its scripts stand in the listener: one in a route would be
-compiled for each route and worker.
+earlier of the two on. gRPC says its own as `grpc-timeout`, which counts, and goes on as what is left. The filter is off
+for all others. Its scripts stand in the listener: one in a route would be compiled for each route and worker.
 """
 
 from __future__ import annotations
@@ -26,13 +26,19 @@ UNREADABLE = f"{HEADER} is no number of seconds since 1970"
 DETAILS = "lua_response"
 """What Envoy's response code details say of an answer that a script gave."""
 _MOST_MILLISECONDS = 2**31
+_GRPC_DIGITS = 8
+"""Of a `grpc-timeout`, at most: gRPC over HTTP2, "Requests"."""
 _SCRIPT = "deadline"
 # `%.3f`: Lua would write a large number as 1.76e9.
 _SOURCE = f"""
+local seconds = {{H = 3600, M = 60, S = 1, m = 1e-3, u = 1e-6, n = 1e-9}}
 function envoy_on_request(handle)
   local headers, now = handle:headers(), handle:timestamp() / 1000
   local grpc = string.sub(headers:get("content-type") or "", 1, 16) == "application/grpc"
   local most = handle:filterContext():get(grpc and "grpc" or "request")
+  local count, unit = string.match(grpc and headers:get("grpc-timeout") or "", "^(%d+)([HMSmun])$")
+  local own = count and #count <= {_GRPC_DIGITS} and tonumber(count) * seconds[unit]
+  if own and (not most or own < most) then most = own end
   local said = headers:get("{HEADER}")
   local deadline = said and string.match(said, "^%d+%.?%d*$") and tonumber(said)
   if said and not deadline then
@@ -48,6 +54,7 @@ function envoy_on_request(handle)
   headers:replace("{HEADER}", string.format("%.3f", deadline))
   local left = math.max(1, math.min({_MOST_MILLISECONDS}, (deadline - now) * 1000))
   headers:replace("x-envoy-upstream-rq-timeout-ms", string.format("%d", left))
+  if grpc then headers:replace("grpc-timeout", string.format("%dm", math.min({10**_GRPC_DIGITS - 1}, left))) end
 end
 """
 

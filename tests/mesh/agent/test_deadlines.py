@@ -84,11 +84,13 @@ async def test_a_request_ends_at_its_deadline(shared: Host) -> None:
 
 
 async def test_grpc_calls_have_their_own_most(shared: Host) -> None:
-    """`request` would cut a stream; `grpc-timeout` is kept to as ever."""
+    """`request` would cut a stream; `grpc-timeout` counts, and goes on as what is left."""
     got: list[dict[str, str]] = []
+    left: list[float] = []
 
     async def answer(request: bytes, context: grpc.aio.ServicerContext[bytes, bytes]) -> bytes:
         got.append({str(key): str(value) for key, value in context.invocation_metadata() or ()})
+        left.append(float(context.time_remaining() or 0))
         await asyncio.sleep(0.3)
         return request
 
@@ -104,6 +106,13 @@ async def test_grpc_calls_have_their_own_most(shared: Host) -> None:
             call = channel.unary_unary("/t.T/M")
             assert await call(b"x", timeout=4) == b"x"
             assert float(got[-1][HEADER]) > time.time() + 3
+            assert 3 < left[-1] <= 4
+            assert await call(b"x", timeout=2) == b"x"
+            assert time.time() + 1 < float(got[-1][HEADER]) <= time.time() + 2
+            assert await call(b"x", timeout=4, metadata=((HEADER, f"{time.time() + 1.5:.3f}"),)) == b"x"
+            assert 0 < left[-1] <= 1.5
+            assert await call(b"x") == b"x"
+            assert 4 < left[-1] <= 5
             with pytest.raises(grpc.aio.AioRpcError):
                 await call(b"x", metadata=((HEADER, f"{time.time() + 0.1:.3f}"),))
     finally:
