@@ -178,7 +178,9 @@ class Subscription:
         flight = self._land()
         self.counts.acked += 1
         for name in flight.sent:
-            self.rejected.pop(name, None)
+            # What is stored may have been refused before; that another version was taken says nothing of it.
+            if not self.is_rejected(name):
+                self.rejected.pop(name, None)
         return Acked(self.type_url, tuple(flight.sent))
 
     def refused(self, message: str) -> Nack:

@@ -200,3 +200,25 @@ TestDelivery = Delivery.TestCase
 def test_only_whole_names_are_found_in_a_message() -> None:
     message = "Error adding/updating cluster(s) /#/a-b: bad, r: worse"
     assert named(["/#/a", "/#/a-b", "r", "e", "b"], message) == ("/#/a-b", "r")
+
+
+def test_the_ack_of_another_version_leaves_a_refusal_as_it_is() -> None:
+    """Else a scope waits for ever for what is neither sent nor refused."""
+    state = Delivery()
+    state.bind("r/x", "/#/a", False)
+    state.change("/#/a", "1")
+    state.change("/#/a", "bad")
+    state.bind("r/x", "/#/a", False)
+    state.answer_one(0)
+    state.answer_one(1)
+    state.change("/#/a", "1")
+    state.bind("r/x", "/#/a", False)
+    state.bind("r/x", "/#/a", False)
+    state.answer_one(0)
+    state.change("/#/a", "1")
+    state.bind("r/x", "/#/a", False)
+    state.change("/#/a", "2")
+    state.bind("r/x", "/#/a", False)
+    state.change("/#/a", "bad")
+    state.bind("r/x", "/#/a-b", False)
+    state.teardown()
