@@ -22,6 +22,7 @@ COVERED_ELSEWHERE = {
     "tests/discovery/test_holding.py": ["discovery/address.py"],
     "tests/mesh/naming/test_dtab.py": ["discovery/path.py", "mesh/naming/tree.py"],
     "tests/discovery/contract.py": ["discovery/source.py"],
+    "tests/mesh/control/store/contract.py": ["mesh/control/store/protocol.py"],
     "tests/discovery/ecs/test_source.py": [
         f"discovery/ecs/{name}.py" for name in ("feed", "lookup", "reading", "shapes")
     ],
