@@ -57,4 +57,7 @@ class Tracing(Section):
     def _one(self) -> Self:
         if self.otlp is not None and self.zipkin is not None:
             raise ValueError("`otlp` and `zipkin` are both said: choose one")
+        idle = sorted({"protocol", "service"} & self.model_fields_set)
+        if self.zipkin is not None and idle:
+            raise ValueError(f"`{idle[0]}` has no effect on `zipkin`: remove it")
         return self
