@@ -3,8 +3,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-# Real platforms for what follows; each says in a line what it found, or why there is none.
-FETCH = $(BIN)/python -m scripts.consul --fetch && $(BIN)/python -m scripts.docker --fetch
+# Real platforms and stores for what follows; each says in a line what it found, or why there is none.
+FETCH = $(BIN)/python -m scripts.consul --fetch && $(BIN)/python -m scripts.docker --fetch && $(BIN)/python -m scripts.etcd --fetch
 
 .PHONY: demo test test-agent test-others check bench soak lock clean
 .DEFAULT_GOAL := test

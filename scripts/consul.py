@@ -13,6 +13,7 @@ import os
 import pathlib
 import random
 import shutil
+import signal
 import socket
 import sys
 import tempfile
@@ -50,7 +51,7 @@ def fetch() -> pathlib.Path:
 
 @dataclass(slots=True)
 class Agent:
-    """A development agent: one server, in memory, on loopback."""
+    """One server, on loopback; in memory unless it is durable."""
 
     binary: pathlib.Path
     folder: pathlib.Path
@@ -74,8 +75,13 @@ class Agent:
             self.process.kill()
             await self.process.wait()
 
+    def stop(self) -> None:
+        """It keeps its connections and answers nobody."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGSTOP)
+
     async def restart(self) -> None:
-        """On the same ports, with nothing remembered: its index begins anew."""
+        """On the same ports. With nothing remembered, unless it is durable: its index begins anew."""
         await self.kill()
         await self.start()
 
@@ -99,13 +105,19 @@ class Agent:
 
 
 @contextlib.asynccontextmanager
-async def agent(*options: str, hcl: str = "", token: str = "", log_level: str = "warn") -> AsyncIterator[Agent]:
-    """Raises Absent where `find()` is None. `hcl`: beyond the development mode. `token`: may read, where ACLs deny."""
+async def agent(
+    *options: str, hcl: str = "", token: str = "", log_level: str = "warn", durable: bool = False
+) -> AsyncIterator[Agent]:
+    """Raises Absent where `find()` is None. `hcl`: beyond the development mode. `token`: may read, where ACLs deny.
+
+    `durable`: no development mode; what it knows is on disk.
+    """
     binary = find()
     if binary is None:
         raise Absent("no consul here: run `python -m scripts.consul --fetch`")
     with tempfile.TemporaryDirectory(prefix="consul-") as folder:
-        running = _prepared(binary, pathlib.Path(folder), [*options, "-log-level", log_level], hcl)
+        mode = _durable(pathlib.Path(folder)) if durable else ["-dev"]
+        running = _prepared(binary, pathlib.Path(folder), [*mode, *options, "-log-level", log_level], hcl)
         running.token = token
         try:
             await running.start()
@@ -114,11 +126,17 @@ async def agent(*options: str, hcl: str = "", token: str = "", log_level: str = 
             await asyncio.shield(running.kill())
 
 
+def _durable(folder: pathlib.Path) -> list[str]:
+    """Elections as quick as in development mode."""
+    quick = "performance { raft_multiplier = 1 }"
+    return ["-server", "-bootstrap-expect", "1", "-data-dir", str(folder / "data"), "-hcl", quick]
+
+
 def _prepared(binary: pathlib.Path, folder: pathlib.Path, options: list[str], hcl: str) -> Agent:
     http, dns, server, lan, wan = free_ports(5)
     (folder / "agent.hcl").write_text(f"disable_update_check = true\n{hcl}\n")
     ports = ["-http-port", http, "-dns-port", dns, "-server-port", server, "-serf-lan-port", lan, "-serf-wan-port", wan]
-    words = ["agent", "-dev", "-bind", "127.0.0.1", "-client", "127.0.0.1", "-grpc-port", "-1", *map(str, ports)]
+    words = ["agent", "-bind", "127.0.0.1", "-client", "127.0.0.1", "-grpc-port", "-1", *map(str, ports)]
     command = [str(binary), *words, "-config-file", str(folder / "agent.hcl"), *options]
     return Agent(binary=binary, folder=folder, http_port=http, command=command)
 
