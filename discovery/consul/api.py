@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 
 import aiohttp
@@ -25,6 +25,7 @@ class Reply:
     index: int
     default_policy: str = ""
     filtered: bool = False
+    status: int = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,26 +41,43 @@ class Api:
     timeout: float
     """For what is answered at once; a blocking query has this beyond its wait."""
     server_name: str | None = None
+    needs: str = "service:read and node:read"
+    """What the token must have for what is asked here."""
 
-    async def read(self, path: str, query: Query) -> Reply:
-        return await self._get(self.reads, path, query, self.timeout)
+    async def read(self, path: str, query: Query, also: Container[int] = ()) -> Reply:
+        """`also`: answers that are no failure, besides 200."""
+        return await self._ask(self.reads, "GET", path, query, self.timeout, also)
 
-    async def watch(self, path: str, query: Query, index: int, wait: float) -> Reply:
+    async def write(self, path: str, body: bytes, also: Container[int] = ()) -> Reply:
+        return await self._ask(self.reads, "PUT", path, {}, self.timeout, also, body)
+
+    async def watch(self, path: str, query: Query, index: int, wait: float, also: Container[int] = ()) -> Reply:
         """Answers when the index is beyond `index`, or after `wait` seconds."""
         blocking = {**query, "index": str(index), "wait": f"{max(1, round(wait * 1000))}ms"}
-        return await self._get(self.watches, path, blocking, wait + wait / 16 + self.timeout)
+        return await self._ask(self.watches, "GET", path, blocking, wait + wait / 16 + self.timeout, also)
 
-    async def _get(self, session: aiohttp.ClientSession, path: str, query: Query, seconds: float) -> Reply:
+    async def _ask(
+        self,
+        session: aiohttp.ClientSession,
+        method: str,
+        path: str,
+        query: Query,
+        seconds: float,
+        also: Container[int],
+        body: bytes | None = None,
+    ) -> Reply:
         token = self.credential.token()
         try:
-            async with session.get(
+            async with session.request(
+                method,
                 URL(self.base + path, encoded=True).with_query(query),
+                data=body,
                 headers={"X-Consul-Token": token} if token else None,
                 timeout=aiohttp.ClientTimeout(total=seconds),
                 allow_redirects=False,
                 server_hostname=self.server_name,
             ) as response:
-                body = await response.read()
+                said = await response.read()
         except TimeoutError as error:
             raise Unavailable(f"Consul at {self.shown} has not answered {path} within {seconds:.1f} s") from error
         except aiohttp.ServerDisconnectedError as error:
@@ -68,11 +86,11 @@ class Api:
             if isinstance(error, OSError) and error.errno == errno.ECONNRESET:
                 raise self._cut_off(path) from error
             raise Unavailable(f"Consul at {self.shown} cannot be asked for {path}: {error}") from error
-        if response.status != 200:
-            raise self._refusal(path, response.status, body, token)
-        return self._reply(path, body, response.headers)
+        if response.status != 200 and response.status not in also:
+            raise self._refusal(path, response.status, said, token)
+        return self._reply(path, response.status, said, response.headers)
 
-    def _reply(self, path: str, body: bytes, headers: Mapping[str, str]) -> Reply:
+    def _reply(self, path: str, status: int, body: bytes, headers: Mapping[str, str]) -> Reply:
         if headers.get("X-Consul-Knownleader") == "false":
             # A server that has just started and knows nobody yet answers stale reads too: with nothing.
             raise Unavailable(f"Consul at {self.shown} knows no leader: its answer to {path} may be anything")
@@ -81,6 +99,7 @@ class Api:
             index=_index(headers.get("X-Consul-Index")),
             default_policy=headers.get("X-Consul-Default-Acl-Policy", ""),
             filtered=headers.get("X-Consul-Results-Filtered-By-Acls") == "true",
+            status=status,
         )
 
     def _refusal(self, path: str, status: int, body: bytes, token: str) -> SourceError:
@@ -88,7 +107,7 @@ class Api:
         said = said.replace(token, "***") if token else said
         text = f"Consul at {self.shown} answers {status} to {path}: {said[:_EXCERPT]}"
         if status in (401, 403):
-            return Misconfigured(f"{text} (the token must have service:read and node:read)")
+            return Misconfigured(f"{text} (the token must have {self.needs})")
         if status == 429 or status >= 500:
             return Unavailable(text)
         return Misconfigured(text)

@@ -48,16 +48,20 @@ def _sendable(token: SecretStr) -> SecretStr:
     return token
 
 
+ConsulAddress = Annotated[str, AfterValidator(_checked)]
+ConsulToken = Annotated[SecretStr, AfterValidator(_sendable)]
+
+
 class ConsulConfig(SourceConfig):
     segments: ClassVar[int] = 2
 
     kind: Literal["consul"] = "consul"
     resync: Duration = 600.0
     """Every blocking query that ends is a full read already, so `wait` bounds what a lost event costs."""
-    address: Annotated[str, AfterValidator(_checked)] = "http://127.0.0.1:8500"
+    address: ConsulAddress = "http://127.0.0.1:8500"
     include_tag: bool = False
     """Names are `/<datacenter>/<tag>/<service>`."""
-    token: Annotated[SecretStr, AfterValidator(_sendable)] | None = None
+    token: ConsulToken | None = None
     token_file: FilePath | None = None
     """Holds the ACL token; read again when it changes."""
     tls: Tls | None = None
@@ -95,36 +99,38 @@ class ConsulConfig(SourceConfig):
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[ConsulSource]:
-        tls = self.tls.context("Consul") if self.tls else None
         slots = Slots(self.max_watches)
         try:
-            async with (
-                session(self._connector(CONCURRENT_READS, tls)) as reads,
-                session(self._connector(self.max_watches, tls)) as watches,
-            ):
-                yield self._source(reads, watches, slots)
+            async with self.api() as api:
+                rules = Rules(
+                    warning=self.warning,
+                    tagged_address=self.tagged_address,
+                    zone_meta=self.zone_meta,
+                    tags=self.include_tag,
+                )
+                asking = Asking(Reader(api, Resolver().resolve, rules), slots, self.wait)
+                yield ConsulSource(asking=asking, include_tag=self.include_tag, scope=self._scope())
         finally:
             slots.close()
 
-    def _source(self, reads: aiohttp.ClientSession, watches: aiohttp.ClientSession, slots: Slots) -> ConsulSource:
+    @asynccontextmanager
+    async def api(self) -> AsyncIterator[Api]:
+        """Raises Misconfigured."""
+        tls = self.tls.context("Consul") if self.tls else None
         is_socket = self.address.startswith("unix:")
-        api = Api(
-            base="http://localhost" if is_socket else self.address,
-            shown=self.address,
-            reads=reads,
-            watches=watches,
-            credential=InFile(self.token_file) if self.token_file else Given(self.token),
-            timeout=self.timeout,
-            server_name=self.tls.server_name if self.tls else None,
-        )
-        rules = Rules(
-            warning=self.warning,
-            tagged_address=self.tagged_address,
-            zone_meta=self.zone_meta,
-            tags=self.include_tag,
-        )
-        asking = Asking(Reader(api, Resolver().resolve, rules), slots, self.wait)
-        return ConsulSource(asking=asking, include_tag=self.include_tag, scope=self._scope())
+        async with (
+            session(self._connector(CONCURRENT_READS, tls)) as reads,
+            session(self._connector(self.max_watches, tls)) as watches,
+        ):
+            yield Api(
+                base="http://localhost" if is_socket else self.address,
+                shown=self.address,
+                reads=reads,
+                watches=watches,
+                credential=InFile(self.token_file) if self.token_file else Given(self.token),
+                timeout=self.timeout,
+                server_name=self.tls.server_name if self.tls else None,
+            )
 
     def _connector(self, limit: int, tls: ssl.SSLContext | None) -> aiohttp.BaseConnector:
         url = URL(self.address)
