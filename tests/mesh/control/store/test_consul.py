@@ -15,44 +15,12 @@ from mesh.control.store.config import ConsulStoreConfig
 from mesh.control.store.protocol import Refused, Store, Unavailable, Unreadable
 from scripts.consul import Agent, agent, find, free_ports
 from tests.mesh.control.store.contract import GONE, Server, ServerContract, World, table, watching
-from tests.mesh.control.store.servers import kept
+from tests.mesh.control.store.worlds import ConsulWorld, kept
 
 pytestmark = pytest.mark.skipif(find() is None, reason="no consul here: `python -m scripts.consul --fetch` says why")
 
 ROOT = "root-s3cret"
 ACLS = f'acl {{ enabled = true\n default_policy = "deny"\n tokens {{ master = "{ROOT}"\n agent = "{ROOT}" }} }}'
-
-
-class ConsulWorld(Server):
-    def __init__(self, running: Agent, timeout: float = 5.0) -> None:
-        self.running = running
-        self.address = running.url
-        self.prefix = f"test/{uuid.uuid4().hex}"
-        self.timeout = timeout
-
-    def open(self) -> AbstractAsyncContextManager[Store]:
-        return ConsulStoreConfig(address=self.running.url, prefix=self.prefix, timeout=self.timeout).open()
-
-    async def garble(self, namespace: str) -> str:
-        key = f"{self.prefix}/heads/{namespace}"
-        await self.write(key, b"<html>busy</html>")
-        return key
-
-    async def write(self, key: str, value: bytes | None) -> None:
-        """None: the key is removed."""
-        async with aiohttp.ClientSession() as session:
-            method = "DELETE" if value is None else "PUT"
-            async with session.request(method, f"{self.running.url}/v1/kv/{key}", data=value) as answer:
-                assert await answer.json() is True
-
-    async def kill(self) -> None:
-        await self.running.kill()
-
-    async def restart(self) -> None:
-        await self.running.restart()
-
-    def freeze(self) -> None:
-        self.running.stop()
 
 
 @pytest.fixture(scope="module")

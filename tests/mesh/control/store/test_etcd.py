@@ -1,10 +1,8 @@
 """The contract with a real etcd, clusters that lose members, logins and compaction. Skipped where there is none."""
 
 import asyncio
-import base64
-import uuid
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from pathlib import Path as File
 
 import aiohttp
@@ -20,48 +18,9 @@ from mesh.control.store.protocol import Refused, Store, Unavailable, Unreadable
 from scripts.etcd import Member, cluster, find
 from tests.certificates import Authority
 from tests.mesh.control.store.contract import GONE, PATIENCE_SECONDS, Server, ServerContract, World, table, watching
-from tests.mesh.control.store.servers import kept
+from tests.mesh.control.store.worlds import EtcdWorld, b64, etcd, kept
 
 pytestmark = pytest.mark.skipif(find() is None, reason="no etcd here: `python -m scripts.etcd --fetch` says why")
-
-
-async def etcd(member: Member, path: str, question: object, token: str = "") -> dict[str, object]:
-    headers = {"Authorization": token} if token else None
-    async with (
-        aiohttp.ClientSession(headers=headers) as session,
-        session.post(f"{member.url}/v3/{path}", json=question) as answer,
-    ):
-        assert answer.status == 200, await answer.text()
-        return TypeAdapter(dict[str, object]).validate_json(await answer.read())
-
-
-def b64(text: str) -> str:
-    return base64.b64encode(text.encode()).decode()
-
-
-class EtcdWorld(Server):
-    def __init__(self, member: Member, timeout: float = 5.0) -> None:
-        self.member = member
-        self.address = member.url
-        self.prefix = f"test/{uuid.uuid4().hex}"
-        self.timeout = timeout
-
-    def open(self) -> AbstractAsyncContextManager[Store]:
-        return EtcdStoreConfig(endpoints=(self.address,), prefix=self.prefix, timeout=self.timeout).open()
-
-    async def garble(self, namespace: str) -> str:
-        key = f"{self.prefix}/heads/{namespace}"
-        await etcd(self.member, "kv/put", {"key": b64(key), "value": b64("<html>busy</html>")})
-        return key
-
-    async def kill(self) -> None:
-        await self.member.kill()
-
-    async def restart(self) -> None:
-        await self.member.restart()
-
-    def freeze(self) -> None:
-        self.member.stop()
 
 
 @pytest.fixture(scope="module")
@@ -304,3 +263,19 @@ async def test_an_etcd_without_its_gateway_is_told() -> None:
     ):
         with pytest.raises(Refused, match="--enable-grpc-gateway"):
             await store.get("default")
+
+
+async def test_an_etcd_without_room_takes_no_change_and_is_read_from() -> None:
+    async with (
+        cluster(1, "--quota-backend-bytes", "1000000") as (member,),
+        EtcdStoreConfig(endpoints=(member.url,)).open() as store,
+    ):
+        made = []
+
+        async def fill() -> None:
+            for _ in range(10):
+                made.append(await store.put("default", table("x" * 300_000), "any"))
+
+        with pytest.raises(Unavailable, match="database space exceeded"):
+            await fill()
+        assert await store.get("default") == made[-1]

@@ -7,32 +7,17 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing, suppress
+from contextlib import asynccontextmanager, closing, suppress
 from pathlib import Path as File
 
 import pytest
 
-from mesh.control.store.config import SqliteStoreConfig
-from mesh.control.store.protocol import Conflict, Refused, Store, Unavailable
+from mesh.control.store.protocol import Conflict, Refused, Unavailable
 from mesh.control.store.sqlite import SqliteStore
 from mesh.control.store.sqlite_file import APPLICATION, SCHEMA
 from tests.manual import ROOT
 from tests.mesh.control.store.contract import GONE, StoreContract, World, table, watching
-
-
-class FileWorld(World):
-    def __init__(self, file: File) -> None:
-        self.file = file
-
-    def open(self) -> AbstractAsyncContextManager[Store]:
-        return SqliteStoreConfig(file=self.file).open()
-
-    async def garble(self, namespace: str) -> str:
-        with closing(sqlite3.connect(self.file)) as database, database:
-            (last,) = database.execute("select max(number) from version where namespace = ?", (namespace,)).fetchone()
-            row = (namespace, last + 1)
-            database.execute("insert into version values (null, ?, ?, 1.0, 'eve', '', cast(x'fffe' as text), '')", row)
-        return f"{self.file}, row"
+from tests.mesh.control.store.worlds import FileWorld
 
 
 class TestSqliteContract(StoreContract):
