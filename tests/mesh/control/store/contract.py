@@ -433,7 +433,7 @@ class ServerContract(StoreContract):
 
     async def test_a_server_that_answers_no_more_ends_the_watch(self) -> None:
         async with self.server() as server, server.open() as store, watching(store) as watcher:
-            await watcher.begins()
+            await watcher.sees(await store.put("default", table("a"), "any"))
             server.freeze()
             error = await watcher.ends()
             assert isinstance(error, Unavailable)

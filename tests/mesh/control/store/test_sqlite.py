@@ -14,7 +14,7 @@ import pytest
 
 from mesh.control.store.protocol import Conflict, Refused, Unavailable
 from mesh.control.store.sqlite import SqliteStore
-from mesh.control.store.sqlite_file import APPLICATION, SCHEMA
+from mesh.control.store.sqlite_file import APPLICATION, SCHEMA, VersionFile
 from tests.manual import ROOT
 from tests.mesh.control.store.contract import GONE, StoreContract, World, table, watching
 from tests.mesh.control.store.worlds import FileWorld
@@ -80,6 +80,16 @@ async def test_a_process_that_is_killed_while_it_writes_leaves_whole_versions(fi
         assert found.number >= max(said, default=20)
         history = await store.history("default", limit=10_000)
         assert [version.number for version in history] == list(range(found.number, 0, -1))
+
+
+async def test_a_commit_is_synced_to_the_disk(file: File) -> None:
+    """No test here can cut the power: this is what SQLite is told."""
+    versions = VersionFile(file)
+    versions.current()
+    assert versions._database is not None
+    assert versions._database.execute("pragma synchronous").fetchone() == (2,)
+    assert versions._database.execute("pragma journal_mode").fetchone() == (b"wal",)
+    versions.close()
 
 
 async def test_a_change_by_another_process_is_heard_of(file: File) -> None:
