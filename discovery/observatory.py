@@ -2,6 +2,8 @@
 
 `want` and `release` are counted. After the last release a name lingers, so that a table edited to and fro does not ask
 the platforms anew; then its observation ends and is forgotten.
+
+Its own sources are there from the beginning. Those of a control plane are told of later, and may change: `mount`.
 """
 
 from __future__ import annotations
@@ -15,11 +17,12 @@ from types import TracebackType
 from typing import Self
 
 from discovery.address import Failed, Known, Pending, State
-from discovery.observing import Observation, Scope, Settings, reread
+from discovery.observing import Observation, Scope, Settings, reread, tell
 from discovery.outage import Outage
 from discovery.path import Path
+from discovery.relayed import Relayed, Relaying
 from discovery.retries import Retries
-from discovery.source import Catalog, Freshness, Rereads, Source
+from discovery.source import Catalog, Freshness, Relays, Rereads, Source
 
 RESTORED = "restored from disk, not confirmed yet"
 
@@ -28,17 +31,24 @@ RESTORED = "restored from disk, not confirmed yet"
 class SourceEntry:
     """An open source: names of `segments` segments after `root` are asked of it, or of `fewest` to `segments`.
 
+    Of the settings a source that relays states needs `bind_timeout` only.
+
     `longest`: of a name's beginnings, the longest that the source knows is meant.
     """
 
     root: Path
     kind: str
     segments: int
-    source: Source
+    source: Source | Relays
     settings: Settings = field(default_factory=Settings)
     fewest: int | None = None
     longest: bool = False
     freshness: Freshness | None = None
+
+    def asks_as(self, other: SourceEntry) -> bool:
+        """Whether an observation of a name by this entry is as good as one by the other."""
+        asking = [(each.root, each.segments, each.fewest, each.settings) for each in (self, other)]
+        return self.source is other.source and asking[0] == asking[1]
 
 
 @dataclass(slots=True)
@@ -46,7 +56,7 @@ class _Wanted:
     state: State
     """Of a name that no source can be asked for; `observation` states it otherwise."""
     entry: SourceEntry | None = None
-    observation: Observation | None = None
+    observation: Observation | Relayed | None = None
     wants: int = 0
     held_since: float | None = None
 
@@ -65,16 +75,14 @@ class Observatory:
         rng: random.Random | None = None,
     ) -> None:
         self.on_change = on_change
-        self._entries = {entry.root: entry for entry in entries}
-        if len(self._entries) != len(entries):
-            raise ValueError("two sources have one prefix")
-        self._depths = sorted({len(root) for root in self._entries}, reverse=True)
+        self._own = _by_root(entries)
+        self._seat(self._own)
         self._restored = dict(restored or {})
         self._linger = linger
         self._clock = clock
         self._rng = rng or random.Random()  # noqa: S311 - spreads load, guards nothing
         self._group = asyncio.TaskGroup()
-        self._scopes: dict[Path, Scope] = {}
+        self._scopes: dict[Path, Scope | Relaying] = {}
         self._rereading: list[asyncio.Task[None]] = []
         self._wanted: dict[Path, _Wanted] = {}
         self._lingering: dict[Path, float] = {}
@@ -87,8 +95,54 @@ class Observatory:
             self._scopes[root] = self._scope(root, entry)
         return self
 
-    def _scope(self, root: Path, entry: SourceEntry) -> Scope:
+    def mount(self, entries: Sequence[SourceEntry]) -> None:
+        """These relay from now on, instead of those that were mounted before. A source of our own goes before them.
+
+        Names of an entry that is new, gone or asks in another way begin anew, which `on_change` is told of.
+        Within the block only. Raises ValueError for two with one prefix, TypeError for one that relays nothing.
+        """
+        mounted = _by_root(entries)
+        if any(not isinstance(entry.source, Relays) for entry in entries):
+            raise TypeError("only sources that relay can be mounted")
+        before = self._entries
+        self._seat(mounted | self._own)
+        for root in before.keys() - self._entries.keys():
+            self._scopes.pop(root).outage.close()
+        for root, entry in self._entries.items():
+            if root not in before or not before[root].asks_as(entry):
+                self._renew(root, entry)
+        for name in list(self._wanted):
+            self._move(name)
+
+    def _seat(self, entries: dict[Path, SourceEntry]) -> None:
+        self._entries = entries
+        self._depths = sorted({len(root) for root in entries}, reverse=True)
+
+    def _renew(self, root: Path, entry: SourceEntry) -> None:
+        if (scope := self._scopes.pop(root, None)) is not None:
+            scope.outage.close()
+        self._scopes[root] = self._scope(root, entry)
+
+    def _move(self, name: Path) -> None:
+        """To the entry that is its own now, if that is another one."""
+        wanted, entry = self._wanted.get(name), self.entry(name)
+        if wanted is None:  # Forgotten when another one's change was told.
+            return
+        before, wanted.entry = wanted.entry, entry
+        if before is entry or (before is not None and entry is not None and before.asks_as(entry)):
+            return
+        state = self.state(name)
+        if wanted.observation is not None:
+            wanted.observation.stop()
+        begun = self._wanted[name] = self._begin(name)
+        begun.wants = wanted.wants
+        tell(self._changed, name, state, self.state(name))
+
+    def _scope(self, root: Path, entry: SourceEntry) -> Scope | Relaying:
         source, settings = entry.source, entry.settings
+        outage = Outage(root.show(), self._loop)
+        if isinstance(source, Relays):
+            return Relaying(source, settings.bind_timeout, self._loop, outage, self._changed)
         rereads = isinstance(source, Rereads) and settings.resync > 0
         scope = Scope(
             source=source,
@@ -97,7 +151,7 @@ class Observatory:
             loop=self._loop,
             clock=self._clock,
             rng=self._rng,
-            outage=Outage(root.show(), self._loop),
+            outage=outage,
             retries=Retries(self._loop),
             changed=self._changed,
         )
@@ -182,9 +236,15 @@ class Observatory:
         restored = self._restored.pop(name, None)
         if restored is not None:
             restored = replace(restored, held=restored.held or RESTORED)
-        observation = Observation(name, rest, self._scopes[entry.root], restored)
+        observation = self._observation(name, rest, self._scopes[entry.root], restored)
         observation.start()
         return _Wanted(observation.state, entry, observation, held_since=self._clock() if restored else None)
+
+    @staticmethod
+    def _observation(name: Path, rest: Path, scope: Scope | Relaying, restored: Known | None) -> Observation | Relayed:
+        if isinstance(scope, Relaying):
+            return Relayed(name, scope, restored)
+        return Observation(name, rest, scope, restored)
 
     def _forget(self, name: Path) -> None:
         observation = self._wanted.pop(name).observation
@@ -211,3 +271,10 @@ class Observatory:
             del self._lingering[name]
             self._forget(name)
         self._sweep_later()
+
+
+def _by_root(entries: Sequence[SourceEntry]) -> dict[Path, SourceEntry]:
+    found = {entry.root: entry for entry in entries}
+    if len(found) != len(entries):
+        raise ValueError("two sources have one prefix")
+    return found

@@ -328,18 +328,22 @@ class Observation:
         return f"{text}: {reason}" if reason else text
 
     def _set(self, state: State) -> None:
-        """Told to the others: another address, held or not and why, another kind of state. Not: confirmed once more."""
         before, self.state = self.state, state
-        if isinstance(before, Known) and isinstance(state, Known):
-            if (before.held, before.addr, before.lost) == (state.held, state.addr, state.lost):
-                return
-        elif type(before) is type(state):
+        tell(self._scope.changed, self.name, before, state)
+
+
+def tell(changed: Callable[[Path, State], None], name: Path, before: State, state: State) -> None:
+    """Told to the others: another address, held or not and why, another kind of state. Not: confirmed once more."""
+    if isinstance(before, Known) and isinstance(state, Known):
+        if (before.held, before.addr, before.lost) == (state.held, state.addr, state.lost):
             return
-        try:
-            self._scope.changed(self.name, state)
-        except Exception:
-            # Neither the source nor the other names are to blame: they go on.
-            logger.exception("a change of state was not taken", extra={"fields": {"name": self.name.show()}})
+    elif type(before) is type(state):
+        return
+    try:
+        changed(name, state)
+    except Exception:
+        # Neither the source nor the other names are to blame: they go on.
+        logger.exception("a change of state was not taken", extra={"fields": {"name": name.show()}})
 
 
 async def reread(source: Rereads, scope: Scope, resync: float) -> None:

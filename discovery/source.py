@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol, runtime_checkable
 
-from discovery.address import Addr
+from discovery.address import Addr, State
 from discovery.path import Path
 
 
@@ -74,4 +74,24 @@ class Rereads(Protocol):
         """Read all again. Returns when every observed name has been published from that read, or its observations
         have failed: those of a read that takes longer than `within` seconds fail, too. At once if none is observed.
         """
+        ...
+
+
+@runtime_checkable
+class Relays(Protocol):
+    """A source that passes on the states of another observatory, rather than stating facts.
+
+    What it publishes has been held, confirmed and damped already, so none of this is done again.
+    """
+
+    def relay(self, name: Path, publish: Callable[[State | Unavailable], None]) -> Callable[[], None]:
+        """Publish the state of `name` (with its prefix), then every later one; `Unavailable` when it can't be had.
+
+        Nothing is published before this returns, nor once the function it returns has been called, which ends it.
+        A name is relayed once at a time. `publish` never fails, and may be given equal values.
+        """
+        ...
+
+    def heard_at(self, name: Path) -> float:
+        """Until when the state that was published last is known to have been true: seconds since the epoch."""
         ...
