@@ -1,0 +1,32 @@
+"""The sources of a control plane, as it offers them and as its agents mount them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from discovery.observatory import SourceEntry
+from discovery.observing import Settings
+from discovery.remote.frames import RemoteSource, Sources
+from discovery.source import Relays
+
+_ROOT = "#"
+
+
+def offered(entries: Iterable[SourceEntry]) -> Sources:
+    """What an agent has by itself, `/$/inet` and its like, is not offered."""
+    shown = sorted((entry for entry in entries if entry.root[0] == _ROOT), key=lambda entry: entry.root)
+    return Sources(
+        tuple(
+            RemoteSource(entry.root, entry.kind, entry.segments, entry.fewest, entry.longest, entry.freshness)
+            for entry in shown
+        )
+    )
+
+
+def mounted(offer: Sources, relays: Relays, bind_timeout: float) -> list[SourceEntry]:
+    """For `Observatory.mount`. The settings of an observation are the control plane's: here it is relayed."""
+    settings = Settings(resync=0.0, bind_timeout=bind_timeout)
+    return [
+        SourceEntry(each.prefix, each.kind, each.segments, relays, settings, each.fewest, each.longest, each.freshness)
+        for each in offer.sources
+    ]
