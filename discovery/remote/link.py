@@ -144,6 +144,7 @@ class Link:
                 url = self._urls[turn % len(self._urls)]
                 began = self._loop.time()
                 reason = await self._attempt(url)
+                _stop_if_cancelled()
                 settled = self.state.connected and self._loop.time() - began >= self._pace.settled
                 failures = 0 if settled else failures + 1
                 self._ended(url, reason, settled=settled)
@@ -321,6 +322,13 @@ class Link:
         """The same text while the same replicas fail for the same reasons: another is another state of each name."""
         reasons = ", ".join(f"{_shown(url)}: {self._reasons[url]}" for url in sorted(self._reasons))
         return f"the control plane can't be reached: {reasons or 'no answer yet'}"
+
+
+def _stop_if_cancelled() -> None:
+    """Before Python 3.13 a TaskGroup that is ending because of an error loses a cancellation that comes just then."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 def _read(text: str) -> FromControl | None:
