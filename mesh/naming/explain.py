@@ -33,6 +33,18 @@ class Asked:
 
 AskSource = Callable[[Path], Asked | None]
 
+OUTCOMES: Final = {
+    Grade.LIVE: "bound",
+    Grade.LOST: "bound",
+    Grade.DEAD: "empty",
+    Grade.EMPTY: "empty",
+    Grade.NEG: "neg",
+    Grade.FAIL: "fail",
+    Grade.WAITING: "pending",
+    Grade.BROKEN: "broken",
+}
+"""What came of a binding, in the words of every answer that tells of it."""
+
 TRAIL: Final = 12
 """Lines."""
 DEEPEST: Final = 150
