@@ -8,12 +8,10 @@ requests with a table want them, and to switch one on again costs Envoy as much 
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from collections.abc import Callable, Mapping
 from fractions import Fraction
 from functools import cache, lru_cache
 from types import MappingProxyType
-from typing import assert_never
 
 from envoy.config.core.v3.base_pb2 import DataSource, HeaderValue, HeaderValueOption
 from envoy.config.route.v3.route_components_pb2 import (
@@ -42,7 +40,8 @@ from mesh.envoy.keys import fragments
 from mesh.envoy.mirroring import NO_MIRRORS, Mirrors, mirror
 from mesh.envoy.names import cluster_name, scope_resource
 from mesh.envoy.packing import packed, seconds, text
-from mesh.naming.tree import Alt, BoundTree, Empty, Fail, Leaf, Neg, Union
+from mesh.naming.shares import shares_of
+from mesh.naming.tree import BoundTree
 from mesh.policy.settings import DEFAULTS, Settings
 
 EXT_PROC = "ext_proc"
@@ -151,24 +150,7 @@ def integer_shares(shares: dict[str, Fraction]) -> dict[str, int]:
 
 def cluster_shares(tree: BoundTree, name: Callable[[Path], str]) -> dict[str, Fraction]:
     """Each cluster's share of the requests, together 1. What has nothing behind it goes to the empty cluster."""
-    match tree:
-        case Leaf(value=bound):
-            return {name(bound.id): Fraction(1)}
-        case Union(branches=branches):
-            # repr, because 0.1 is meant as a tenth and not as the nearest binary fraction.
-            weights = [Fraction(repr(float(branch.weight))) for branch in branches]
-            total = sum(weights)
-            shares: defaultdict[str, Fraction] = defaultdict(Fraction)
-            for branch, weight in zip(branches, weights, strict=True):
-                for cluster, share in cluster_shares(branch.tree, name).items() if weight else ():
-                    shares[cluster] += share * weight / total
-            return dict(shares) or {EMPTY_CLUSTER_NAME: Fraction(1)}
-        case Empty() | Neg() | Fail():
-            return {EMPTY_CLUSTER_NAME: Fraction(1)}
-        case Alt():
-            raise ValueError("a bound tree has no alternatives: bind chooses one")
-        case _:
-            assert_never(tree)
+    return shares_of(tree, lambda bound: name(bound.id), EMPTY_CLUSTER_NAME)
 
 
 def _action(settings: Settings, shares: dict[str, int], *, is_grpc: bool = False) -> RouteAction:

@@ -90,13 +90,15 @@ LINKERD: Final = Options(alternate_on=frozenset(("missing",)), unanswered="error
 
 @dataclass(frozen=True, slots=True)
 class Binding:
-    """`wanted`: every path that was asked of `state`. `grade` is what came of it, `trace` shows how."""
+    """`wanted`: every path that was asked of `state`. `grade` is what came of it, `trace` shows how. `spent`: what the
+    walk took of its STEPS, with what it walked only to show."""
 
     path: Path
     tree: BoundTree | Waiting | Broken
     grade: Grade
     wanted: frozenset[Path]
     trace: Step
+    spent: int
 
 
 def bind(
@@ -303,7 +305,8 @@ class _Walk:
             )
             grade, outcome = Grade.BROKEN, Broken("max_depth", reason)
             steps[0].reason = reason
-        return Binding(path, outcome, grade, frozenset(self._states), steps[0])
+        spent = 2 * STEPS - self._left - self._spare
+        return Binding(path, outcome, grade, frozenset(self._states), steps[0], spent)
 
     def _run(self, node: _Node) -> _Done:
         done = self._enter(node)

@@ -6,10 +6,20 @@ As Finagle prints: weights with two decimals, none when it is 1; a weight that n
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Final, Protocol
 
-from discovery.path import Path, encode_label
+from discovery.path import encode_label
 from mesh.naming.prefix import Element, Prefix, Wildcard
 from mesh.naming.tree import Alt, Empty, Fail, Leaf, NameTree, Neg, Union, Weighted
+
+DEEPEST: Final = 100
+"""A bound tree may have more alternatives in each other than Python has frames for."""
+
+
+class Shown(Protocol):
+    """A path, or a bound name: that is shown with its residual, which does not read again."""
+
+    def show(self) -> str: ...
 
 
 def show_prefix(prefix: Prefix) -> str:
@@ -20,31 +30,32 @@ def _element(element: Element) -> str:
     return element.value if isinstance(element, Wildcard) else encode_label(element)
 
 
-def show_tree(tree: NameTree[Path]) -> str:
+def show_tree(tree: NameTree[Shown], nesting: int = 0) -> str:
+    """What nests more than DEEPEST deep, which no written tree does, is not shown."""
     match _bare(tree):
         case Alt(trees) if trees:
-            return " | ".join(_branch(branch) for branch in trees)
+            return " | ".join(_branch(branch, nesting) for branch in trees)
         case bare:
-            return _branch(bare)
+            return _branch(bare, nesting)
 
 
-def _branch(tree: NameTree[Path]) -> str:
+def _branch(tree: NameTree[Shown], nesting: int) -> str:
     match _bare(tree):
         case Union(branches) if branches:
-            return " & ".join(_weighted(branch) for branch in branches)
+            return " & ".join(_weighted(branch, nesting) for branch in branches)
         case bare:
-            return _simple(bare)
+            return _simple(bare, nesting)
 
 
-def _weighted(branch: Weighted[Path]) -> str:
-    simple = _simple(_bare(branch.tree))
+def _weighted(branch: Weighted[Shown], nesting: int) -> str:
+    simple = _simple(_bare(branch.tree), nesting)
     return simple if branch.weight == 1.0 else f"{show_weight(branch.weight)}*{simple}"
 
 
-def _simple(tree: NameTree[Path]) -> str:
+def _simple(tree: NameTree[Shown], nesting: int) -> str:
     match tree:
-        case Leaf(path):
-            return path.show()
+        case Leaf(value):
+            return value.show()
         case Neg() | Alt(()) | Union(()):
             return "~"
         case Empty():
@@ -52,10 +63,10 @@ def _simple(tree: NameTree[Path]) -> str:
         case Fail():
             return "!"
         case _:
-            return f"({show_tree(tree)})"
+            return f"({show_tree(tree, nesting + 1)})" if nesting < DEEPEST else "(…)"
 
 
-def _bare(tree: NameTree[Path]) -> NameTree[Path]:
+def _bare(tree: NameTree[Shown]) -> NameTree[Shown]:
     """A single alternative or a single branch is written as itself."""
     while True:
         match tree:

@@ -23,6 +23,9 @@ class BoundName:
     id: Path
     residual: Path = Path()
 
+    def show(self) -> str:
+        return f"{self.id.show()} (residual {self.residual.show()})" if self.residual else self.id.show()
+
 
 @dataclass(frozen=True, slots=True)
 class Leaf(Generic[T_co]):

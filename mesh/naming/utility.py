@@ -63,6 +63,11 @@ def lookup(path: Path) -> Answer:
     return Unusable(_unknown(kind), known=False)
 
 
+def is_known(kind: str) -> bool:
+    """Whether there is such a namer as /$/<kind>."""
+    return kind in _REWRITES or kind in (*_INET, "io.buoyant.rinet", "nil", "fail")
+
+
 def _inet(path: Path) -> Answer:
     if len(path) >= 4 and _INTEGER.fullmatch(path[3]):
         return _address(path, path[3], 4)
