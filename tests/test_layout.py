@@ -33,7 +33,7 @@ COVERED_ELSEWHERE = {
     "tests/discovery/files/test_source.py": [f"discovery/files/{name}.py" for name in ("changes", "config", "reading")],
     "tests/mesh/agent/test_http.py": [
         "mesh/admin/metrics.py",
-        *(f"mesh/agent/{name}.py" for name in ("explainer", "publisher", "resolver")),
+        *(f"mesh/agent/{name}.py" for name in ("asking", "explained", "explainer", "publisher", "resolver")),
         "mesh/envoy/replies.py",
     ],
     "tests/mesh/agent/test_policies.py": [
@@ -90,6 +90,11 @@ COVERED_ELSEWHERE = {
         *(f"mesh/config/{name}.py" for name in ("problem", "reading", "report", "routers", "wording")),
     ],
     "tests/mesh/naming/test_bind.py": ["mesh/naming/trace.py"],
+    "tests/mesh/control/test_foresight.py": [
+        *(f"mesh/control/{name}.py" for name in ("destination", "difference", "effect", "precedent", "shape")),
+    ],
+    "tests/mesh/control/test_preview.py": ["mesh/control/settings_difference.py"],
+    "tests/mesh/envoy/test_routes.py": ["mesh/naming/shares.py"],
     "tests/mesh/xds": [f"mesh/xds/{name}.py" for name in ("events", "status", "stream")],
     "tests/mesh/envoy": ["mesh/envoy/packing.py"],
 }

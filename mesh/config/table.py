@@ -63,7 +63,7 @@ def unknown_sources(dtab: Dtab, roots: list[Path]) -> Iterator[tuple[Dentry, Pat
     """Paths under `/#` that no source answers for, each once."""
     seen: set[Path] = set()
     for dentry in dtab:
-        for path in _leaves(dentry.tree):
+        for path in leaves(dentry.tree):
             if path[:1] == ("#",) and path not in seen and not any(_meet(path, root) for root in roots):
                 seen.add(path)
                 yield dentry, path
@@ -74,16 +74,16 @@ def _meet(path: Path, root: Path) -> bool:
     return path.startswith(root) or root.startswith(path)
 
 
-def _leaves(tree: NameTree[Path]) -> Iterator[Path]:
+def leaves(tree: NameTree[Path]) -> Iterator[Path]:
     match tree:
         case Leaf(path):
             yield path
         case Alt(trees):
             for each in trees:
-                yield from _leaves(each)
+                yield from leaves(each)
         case Union(branches):
             for branch in branches:
-                yield from _leaves(branch.tree)
+                yield from leaves(branch.tree)
         case _:
             pass
 

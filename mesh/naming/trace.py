@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -71,3 +72,11 @@ class Step:
         while step.grade is None and step.kind is Kind.LOOKUP and step.steps:
             step = step.steps[-1]
         return step
+
+    def all(self) -> Iterator[Step]:
+        """Itself and every step below, in no order that means something."""
+        open_steps = [self]
+        while open_steps:
+            step = open_steps.pop()
+            yield step
+            open_steps += step.steps
