@@ -53,14 +53,15 @@ def source_contradictions(sources: dict[int, SourceConfig]) -> Iterator[Finding]
 
 
 def doubts(config: Config) -> Iterator[Finding]:
-    """What the agent can run with but hardly anyone wants."""
+    """What the agent can run with but hardly anyone wants. A control plane has tables and sources of its own."""
     loc: Loc = ("dtab",)
-    if not config.dtab:
+    if not config.dtab and config.control is None:
         yield Finding(
             loc, "the table is empty, so that every name is missing", "Write for example `dtab: /svc => /#/files`"
         )
     known = ", ".join(source.root.show() for source in config.sources) or "none"
-    for dentry, path in unknown_sources(config.dtab, [source.root for source in config.sources]):
+    unknown = unknown_sources(config.dtab, [source.root for source in config.sources])
+    for dentry, path in unknown if config.control is None else ():
         hint = f"Add a source with this prefix, or correct it; sources here: {known}"
         yield Finding(loc, f"{path.show()} leads to no source", hint, line=dentry.line, path=path)
     for remark in remarks(config.dtab):

@@ -88,6 +88,8 @@ class _Examination:
         for look in looked:
             dates = material.doubts(look.named, certificates.now())
             doubts += look.report.found([*look.unverified, *dates], Table())
+        if config.control is not None and material_too:
+            doubts += self._report.found(material.doubts_of_control(config.control, certificates.now()), Table())
         return Examined(config, (), tuple(doubts))
 
     def _material(self, config: Config) -> list[_Looked]:

@@ -10,6 +10,7 @@ from datetime import datetime
 from mesh.config import certificates
 from mesh.config.certificates import BadCertificate, Material
 from mesh.config.checks import Finding
+from mesh.config.control import Control
 from mesh.config.document import Loc
 from mesh.config.routers import Router
 from mesh.policy.entry import PolicyEntry
@@ -50,6 +51,27 @@ def of_policies(entries: Sequence[PolicyEntry], above: Loc = ("policies",)) -> I
             yield Named(loc, "ca", file)
         if tls.cert is not None:
             yield Named(loc, "cert", tls.cert, tls.key)
+
+
+def of_control(control: Control) -> Iterator[Named]:
+    loc, tls = ("control", "tls"), control.tls
+    if tls.ca is not None:
+        yield Named(loc, "ca", tls.ca)
+    if tls.cert is not None:
+        yield Named(loc, "cert", tls.cert, tls.key)
+
+
+def doubts_of_control(control: Control, now: datetime) -> Iterator[Finding]:
+    """An agent that can't reach its control plane serves all the same, so it may start."""
+    named = list(of_control(control))
+    bad = list(faults(named))
+    yield from bad or doubts(named, now)
+    try:
+        if control.token_file is not None:
+            control.token_file.read_bytes()
+    except OSError as error:
+        message = f"{control.token_file}: the file can't be read: {(error.strerror or str(error)).lower()}"
+        yield Finding(("control", "token_file"), message, "Give the path of a readable file")
 
 
 def authorities(tls: Tls) -> pathlib.Path | None:

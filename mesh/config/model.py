@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, Se
 
 from discovery.settings import Duration, SourceConfig
 from mesh.config import places
+from mesh.config.control import Control
 from mesh.config.fields import Address, AnyPort, Count, Flag, Place, Section, Size, Time, text
 from mesh.config.routers import Router
 from mesh.config.seeing import AccessLog, Metrics, Tracing
@@ -127,6 +128,8 @@ class Config(Section):
     """A file that holds the list of policies, instead of `policies`."""
     zone: str = Field(default="", examples=["eu-west-1a"])
     """The zone of this host, for `prefer_zone`."""
+    control: Control | None = Field(default=None)
+    """The control plane that gives this agent its table and observes platforms for it. null: it has none."""
     sources: tuple[SerializeAsAny[SourceConfig], ...] = Field(default=())
     """What is observed, one entry for each platform."""
     routers: tuple[Router, ...] = Field(

@@ -18,20 +18,25 @@ _EXAMPLE = "Write for example `- {match: /svc/users, timeout: {request: 5s}}`"
 
 def from_file(file: pathlib.Path) -> tuple[tuple[PolicyEntry, ...], list[Problem]]:
     """Raises reading.Unreadable. With problems there may be entries missing."""
-    read = document.read(reading.text(file))
-    report = Report(str(file), read)
+    return from_text(reading.text(file), str(file), file.parent)
+
+
+def from_text(text: str, file: str, folder: pathlib.Path) -> tuple[tuple[PolicyEntry, ...], list[Problem]]:
+    """`file`: what the text is called in problems; `folder`: what files that it names are relative to."""
+    read = document.read(text)
+    report = Report(file, read)
     report.flaws()
     entries: list[PolicyEntry] = []
     if isinstance(read.value, list):
         for index, value in enumerate(read.value):
             try:
-                entries.append(PolicyEntry.model_validate(value, context={"folder": file.parent}))
+                entries.append(PolicyEntry.model_validate(value, context={"folder": folder}))
             except ValidationError as error:
                 for details in error.errors(include_url=False):
                     report.refused(details, PolicyEntry, (index,))
     elif read.value is not None:
         report.value((), "a list of policies expected", _EXAMPLE)
-    return placed(entries, read, str(file), ()), report.problems
+    return placed(entries, read, file, ()), report.problems
 
 
 def placed(entries: Iterable[PolicyEntry], read: Document, file: str, above: Loc) -> tuple[PolicyEntry, ...]:

@@ -18,6 +18,8 @@ MANUAL = (ROOT / "docs" / "configuration.md").read_text()
 SECTIONS = {
     "": "The file",
     "Admin": "`admin`",
+    "Control": "`control`",
+    "ControlTls": "`control`",
     "Router": "`routers`",
     "HostIdentifier": "`routers[].identifier`",
     "HeaderIdentifier": "`routers[].identifier`",
