@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -15,18 +16,23 @@ from contextlib import asynccontextmanager
 from pathlib import Path as File
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from discovery.address import Addr, Endpoint, Failed, Health, Known, Neg, Pending, Protocol, bound
 from discovery.path import Path
+from mesh.agent import snapshot_file
 from mesh.agent.snapshot import Snapshot
-from mesh.agent.snapshot_file import Restored, decode, encode
+from mesh.agent.snapshot_file import Restored, SnapshotFile, Unwritable
+from mesh.agent.snapshot_rows import Fleet, decode, encode
+from mesh.control.version import Content, Version
 from scripts.running import eventually, service
 from tests.binding import at
 from tests.host import PATIENCE, host
+from tests.manual import ROOT
 
 USERS = Path.parse("/#/consul/dc1/users")
+TABLE = Version("default", 7, 1.5, "ann", "because", Content("/svc => /one # é", "[]"))
 LIVES = {"rich": Endpoint("10.0.0.1", 80, 2.5, "eu", Health.DRAINING, "node", Protocol.GRPC, "id", (("k", "v"),))}
 
 
@@ -86,7 +92,18 @@ async def test_what_nobody_wants_any_more_is_forgotten(tmp_path: File) -> None:
         await _written(snapshot)
         snapshot.observed(USERS, None)
         snapshot.named(("http", "users"), kept=False)
-    assert loaded(tmp_path / "s.sqlite") == Restored({}, {})
+    assert loaded(tmp_path / "s.sqlite") == Restored()
+
+
+async def test_what_the_control_plane_said_last_comes_back(tmp_path: File) -> None:
+    async with keeping(tmp_path / "s.sqlite") as snapshot:
+        snapshot.table(TABLE)
+        snapshot.sources("[1]")
+    assert loaded(tmp_path / "s.sqlite").fleet == Fleet(TABLE, "[1]")
+    deleted = Version("default", 8, 2.0, "ann", "", None)
+    async with keeping(tmp_path / "s.sqlite") as snapshot:
+        snapshot.table(deleted)
+    assert loaded(tmp_path / "s.sqlite").fleet == Fleet(deleted, "[1]")
 
 
 async def test_what_is_cancelled_in_the_middle_of_a_write_loses_nothing(tmp_path: File) -> None:
@@ -130,10 +147,12 @@ def _foreign(file: File) -> None:
 
 
 def _with_row(file: File, path: object, addr: object) -> None:
+    """With the hash that goes with it, so that what reads it is all that is between it and the brain."""
     snapshot = Snapshot(file)
     snapshot.load(0.0)
+    row = (path, addr, 1.0)
     with sqlite3.connect(file) as database:
-        database.execute("insert into observation values (?, ?, 1.0)", (path, addr))
+        database.execute("insert into observation values (?, ?, ?, ?)", (*row, snapshot_file._hash(*row)))
     database.close()
 
 
@@ -161,7 +180,21 @@ BAD: dict[str, Callable[[File], object]] = {
     "an unknown health": lambda file: _with_row(file, "/a", '[["10.0.0.1",80,1,"","splendid","",null,"",[]]]'),
     "metadata of no pairs": lambda file: _with_row(file, "/a", '[["10.0.0.1",80,1,"","unknown","",null,"",[7]]]'),
     "bytes for text": lambda file: _with_row(file, b"/\xff\xfe", b"\xff"),
+    "text that is none": lambda file: _after_row(file, "update observation set addr = cast(x'ff22' as text)"),
+    "another address": lambda file: _after_row(file, "update observation set addr = replace(addr, '.1', '.2')"),
+    "another name": lambda file: _after_row(file, "update observation set path = '/b'"),
+    "another time": lambda file: _after_row(file, "update observation set since = 2.0"),
+    "no hash": lambda file: _after_row(file, "update observation set hash = x''"),
+    "another table of the fleet": lambda file: _after_row(file, "update fleet set said = replace(said, 'one', 'two')"),
 }
+
+
+def _after_row(file: File, statement: str) -> None:
+    _with_row(file, "/a", encode(at(80)))
+    written = SnapshotFile(file)
+    written.write(snapshot_file.Changes(fleet=Fleet(TABLE, "[]")))
+    written.close()
+    _sql(file, statement)
 
 
 def _sql(file: File, statement: str) -> None:
@@ -182,6 +215,75 @@ async def test_an_unreadable_file_is_set_aside_and_a_new_one_begun(
     assert (tmp_path / "s.unreadable").exists()
     assert len(caplog.records) == 1
     assert loaded(file).names == {("http", "users"): False}
+
+
+def _contents() -> snapshot_file.Changes:
+    observations = {
+        Path(("#", "x", f"n{number}")): Known(bound([Endpoint("10.0.0.1", 1000 + number)]), 5.0, 5.0)
+        for number in range(60)
+    }
+    observations[USERS] = Known(bound(LIVES.values()), 7.0, 9.0)
+    observations[Path(("gone",))] = Known(Neg(), 8.0, 9.0)
+    names = {("http", f"n{number}"): bool(number % 2) for number in range(60)}
+    return snapshot_file.Changes({**observations}, {**names}, Fleet(TABLE, '[{"prefix":"/#/consul"}]'))
+
+
+def _is_part(restored: Restored, whole: Restored) -> bool:
+    """Nothing is there that was not written."""
+    told = restored.observations.items() <= whole.observations.items() and restored.names.items() <= whole.names.items()
+    return told and restored.fleet.table in (None, TABLE) and restored.fleet.sources in (None, whole.fleet.sources)
+
+
+@pytest.mark.parametrize("log", ["checkpointed", "in the log"])
+def test_no_flipped_byte_crashes_or_is_believed(tmp_path: File, log: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Every 23rd byte of the file and its log, and all of their headers."""
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    writer = SnapshotFile(kept / "s.sqlite")
+    writer.write(_contents())
+    whole = writer.read(50.0)
+    if log == "checkpointed":
+        writer.close()
+    files = {name: (kept / name).read_bytes() for name in ("s.sqlite", "s.sqlite-wal") if (kept / name).exists()}
+    writer.close()
+    place, dice = tmp_path / "flipped", random.Random(7)
+    damaged = 0
+    for name, content in files.items():
+        for offset in (*range(100), *range(100, len(content), 23)):
+            shutil.rmtree(place, ignore_errors=True)
+            place.mkdir()
+            for each, bytes_ in files.items():
+                (place / each).write_bytes(bytes_)
+            flipped = bytearray(content)
+            flipped[offset] ^= 1 << dice.randrange(8)
+            (place / name).write_bytes(flipped)
+            caplog.clear()
+            it = SnapshotFile(place / "s.sqlite")
+            restored = it.read(50.0)
+            it.close()
+            assert _is_part(restored, whole), (name, offset)
+            # What a broken log loses is what was written last: the database is as it was before.
+            if restored != whole and name == "s.sqlite":
+                damaged += 1
+                (line,) = caplog.messages
+                assert "set aside" in line, (offset, line)
+    assert damaged > 100 or log == "in the log"
+
+
+@given(length=st.integers(0, 100_000))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
+def test_a_file_that_ends_early_is_set_aside_or_new(tmp_path: File, length: int) -> None:
+    file = tmp_path / f"{length}.sqlite"
+    writer = SnapshotFile(file)
+    writer.write(_contents())
+    writer.close()
+    file.write_bytes(file.read_bytes()[:length])
+    it = SnapshotFile(file)
+    restored = it.read(50.0)
+    it.close()
+    whole = len(restored.names) == 60
+    assert whole or restored == Restored()
+    assert whole or length == 0 or file.with_suffix(".unreadable").exists()
 
 
 async def test_an_empty_file_is_a_new_one(tmp_path: File) -> None:
@@ -235,6 +337,54 @@ def test_it_survives_being_killed_at_any_moment(tmp_path: File) -> None:
         ports = range(1 + int(since) % 60_000, 4 + int(since) % 60_000)
         addr = bound(Endpoint("10.0.0.1", port) for port in ports)
         assert {known.addr for known in restored.observations.values()} == {addr}
+
+
+def _killed_while_it_held(file: File) -> None:
+    """Its log is not in the database yet, as after a SIGKILL."""
+    code = (
+        "import os, sys; from pathlib import Path as File; from tests.mesh.agent.test_snapshot import _contents;"
+        "from mesh.agent.snapshot_file import SnapshotFile;"
+        "SnapshotFile(File(sys.argv[1])).write(_contents()); os.kill(os.getpid(), 9)"
+    )
+    subprocess.run([sys.executable, "-c", code, str(file)], check=False, cwd=ROOT)
+
+
+def _read_only(disk: File) -> None:
+    subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+
+
+@pytest.mark.parametrize("damage", ["full", "read-only"])
+def test_what_is_on_a_disk_that_takes_nothing_any_more_is_read_all_the_same(tiny_disk: File, damage: str) -> None:
+    file = tiny_disk / "s.sqlite"
+    _killed_while_it_held(file)
+    if damage == "full":
+        _fill(tiny_disk)
+    else:
+        _read_only(tiny_disk)
+    it = SnapshotFile(file)
+    try:
+        restored = it.read(50.0)
+    except Unwritable as error:
+        restored = error.restored
+    it.close()
+    assert len(restored.names) == 60
+    assert restored.fleet.table == TABLE
+
+
+async def test_a_locked_database_holds_nothing_up_and_status_says_so(tmp_path: File) -> None:
+    file = tmp_path / "s.sqlite"
+    async with keeping(file) as snapshot:
+        snapshot.named(("http", "first"), kept=True)
+        await _written(snapshot)
+        with sqlite3.connect(file, isolation_level=None) as other:
+            other.execute("begin immediate")
+            snapshot.named(("http", "second"), kept=True)
+            await eventually(lambda: snapshot.status()["writing_seconds"] is not None, 10, "no write", 0)
+            await eventually(lambda: snapshot.status()["error"] == "database is locked", 10, "the lock is not told of")
+            other.execute("rollback")
+        other.close()
+        await eventually(lambda: snapshot.status()["error"] is None, 10, "the end of the lock is not noticed")
+    assert loaded(file).names == {("http", "first"): False, ("http", "second"): False}
 
 
 @pytest.fixture

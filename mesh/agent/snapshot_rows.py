@@ -1,0 +1,68 @@
+"""What the snapshot holds, as text and back. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from discovery.address import Addr, Bound, Endpoint, Health, Neg, Protocol, bound
+from mesh.control.version import Content, Version
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """What the control plane said last. `sources`: the list of its sources, as it came."""
+
+    table: Version | None = None
+    sources: str | None = None
+
+
+def fleet_rows(fleet: Fleet) -> Iterator[tuple[str, str]]:
+    if fleet.table is not None:
+        yield "table", json.dumps(asdict(fleet.table), separators=(",", ":"))
+    if fleet.sources is not None:
+        yield "sources", fleet.sources
+
+
+def read_fleet(rows: Mapping[str, str]) -> Fleet:
+    """Raises ValueError, KeyError, TypeError."""
+    return Fleet(_version(json.loads(rows["table"])) if "table" in rows else None, rows.get("sources"))
+
+
+def _version(said: dict[str, Any]) -> Version:
+    content = said.pop("content")
+    return Version(**said, content=Content(**content) if content is not None else None)
+
+
+def encode(addr: Addr) -> str:
+    if isinstance(addr, Neg):
+        return "null"
+    return json.dumps([_row(endpoint) for endpoint in addr.endpoints], separators=(",", ":"))
+
+
+def _row(endpoint: Endpoint) -> list[object]:
+    protocol = endpoint.protocol.value if endpoint.protocol else None
+    plain = [endpoint.address, endpoint.port, endpoint.weight, endpoint.zone, endpoint.health.value, endpoint.host]
+    return [*plain, protocol, endpoint.identity, endpoint.metadata]
+
+
+def decode(text: str) -> Addr:
+    rows = json.loads(text)
+    return Neg() if rows is None else bound(_endpoints(rows)) if rows else Bound()
+
+
+def _endpoints(rows: Iterable[list[object]]) -> Iterable[Endpoint]:
+    for address, port, weight, zone, health, host, protocol, identity, metadata in rows:
+        yield Endpoint(
+            address=str(address),
+            port=int(str(port)),
+            weight=float(str(weight)),
+            zone=str(zone),
+            health=Health(health),
+            host=str(host),
+            protocol=Protocol(protocol) if protocol else None,
+            identity=str(identity),
+            metadata=tuple((str(key), str(value)) for key, value in metadata),  # type: ignore[attr-defined]  # JSON
+        )
