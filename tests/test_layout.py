@@ -70,13 +70,13 @@ COVERED_ELSEWHERE = {
     ],
     "tests/mesh/agent/test_tcp.py": ["mesh/agent/publishing.py", "mesh/agent/streams.py"],
     "tests/mesh/agent/test_tls_passthrough.py": ["mesh/agent/sni_resolver.py", "mesh/agent/stream_routers.py"],
-    "tests/mesh/agent/test_snapshot.py": ["mesh/agent/snapshot_file.py"],
+    "tests/mesh/agent/test_snapshot.py": ["mesh/agent/snapshot_file.py", "mesh/agent/snapshot_rows.py"],
     "tests/mesh/agent/test_supervisor.py": [
-        *(f"mesh/agent/{name}.py" for name in ("adoption", "brain", "brain_process", "child", "plan")),
+        *(f"mesh/agent/{name}.py" for name in ("adoption", "brain", "brain_process", "child", "entries", "plan")),
         *(f"mesh/agent/{name}.py" for name in ("envoy_process", "log", "wiring")),
         "mesh/envoy/binary.py",
     ],
-    "tests/mesh/agent/test_names_in_use.py": ["mesh/agent/names.py"],
+    "tests/mesh/agent/test_names_in_use.py": ["mesh/agent/names.py", "mesh/agent/shown.py"],
     "tests/test_docs.py": ["mesh/agent/notify.py"],
     "tests/mesh/cli": [
         *(f"mesh/cli/{name}.py" for name in ("answer", "dtab", "ending", "offline", "options", "printing")),

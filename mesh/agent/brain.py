@@ -20,19 +20,16 @@ from pathlib import Path as File
 import grpc.aio
 import uvloop
 
-from discovery.dns.inet import INET, RINET, InetSource, RinetSource
-from discovery.dns.resolver import Resolver
-from discovery.observatory import SourceEntry
-from discovery.observing import Settings
-from discovery.settings import SourceConfig
 from mesh.admin.server import serving
 from mesh.agent import envoy_admin, sni_resolver
 from mesh.agent import resolver as resolving
 from mesh.agent.adoption import scopes, streams
 from mesh.agent.brain_process import HEARTBEAT_SECONDS, PIPE_VARIABLE
+from mesh.agent.entries import inet, opened
 from mesh.agent.facts import BrainFacts
 from mesh.agent.log import configure
 from mesh.agent.snapshot import Snapshot
+from mesh.agent.table import Own
 from mesh.agent.wiring import NOBODY, Brain
 from mesh.config.load import load
 from mesh.config.model import Config
@@ -48,28 +45,37 @@ CONNECT_PAUSE_SECONDS = 0.01
 THIS_HOST = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - told apart, not listened on
 
 
-async def run(config: Config, pipe: int | None) -> None:
+async def run(config: Config, folder: File, pipe: int | None) -> None:
+    """`folder`: that of the configuration's file."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with wired(config, folder) as brain:
+        await serve(brain, pipe, stop)
+
+
+@asynccontextmanager
+async def wired(config: Config, folder: File) -> AsyncIterator[Brain]:
+    """What the disk remembers is bound; nobody is served yet."""
     snapshot = Snapshot(config.state_dir / "snapshot.sqlite")
     restored = snapshot.load(time.time())
     async with AsyncExitStack() as stack:
-        entries = [await _open(stack, each, config.naming.bind_timeout) for each in config.sources]
-        brain = Brain(config, [*entries, *_inet(config.naming.bind_timeout)], restored.observations, snapshot)
+        entries = [await opened(stack, each, config.naming.bind_timeout) for each in config.sources]
+        entries += inet(config.naming.bind_timeout)
+        brain = Brain(config, entries, restored, snapshot, Own.of(config, folder))
         await stack.enter_async_context(brain.observatory)
         brain.publish_listeners()
         brain.adopt(await scopes(brain.envoy_admin), await streams(brain.envoy_admin))
         brain.restore(restored.names)
         logger.info("the brain runs", extra={"fields": {"names_restored": len(restored.names)}})
-        await _serve(stack, brain, pipe, stop)
+        yield brain
 
 
-async def _serve(stack: AsyncExitStack, brain: Brain, pipe: int | None, stop: asyncio.Event) -> None:
+async def serve(brain: Brain, pipe: int | None, stop: asyncio.Event) -> None:
     admin = brain.config.admin
-    async with asyncio.TaskGroup() as tasks:
-        lasting = (brain.snapshot.keep(), brain.idle.keep(), brain.secrets.keep())
-        keeping = [tasks.create_task(each) for each in lasting]
+    async with AsyncExitStack() as stack, asyncio.TaskGroup() as tasks:
+        lasting = brain.snapshot, brain.idle, brain.secrets, brain.in_force, brain.rebinding
+        keeping = [tasks.create_task(each.keep()) for each in lasting]
         await stack.enter_async_context(_serving_envoy(brain))
         facts = BrainFacts(brain)
         await stack.enter_async_context(serving(facts, brain.config.admin_socket, admin.address, admin.port))
@@ -79,36 +85,6 @@ async def _serve(stack: AsyncExitStack, brain: Brain, pipe: int | None, stop: as
         await stop.wait()
         for task in keeping:
             task.cancel()
-
-
-async def _open(stack: AsyncExitStack, source: SourceConfig, bind_timeout: float) -> SourceEntry:
-    settings = Settings(
-        resync=source.resync,
-        confirm_after=source.confirm_after,
-        last_resort=source.last_resort,
-        damping=source.damping,
-        bind_timeout=bind_timeout,
-    )
-    opened = await stack.enter_async_context(source.open())
-    return SourceEntry(
-        source.root,
-        source.kind,
-        source.name_segments,
-        opened,
-        settings,
-        fewest=source.fewest_segments,
-        longest=source.longest,
-        freshness=source.freshness,
-    )
-
-
-def _inet(bind_timeout: float) -> list[SourceEntry]:
-    """`/$/inet` and its like are sources that are always there. A literal address needs no reading again."""
-    resolve, settings = Resolver().resolve, Settings(resync=0.0, bind_timeout=bind_timeout)
-    return [
-        SourceEntry(INET, "inet", 2, InetSource(resolve), settings, fewest=1),
-        SourceEntry(RINET, "rinet", 2, RinetSource(resolve), settings),
-    ]
 
 
 @asynccontextmanager
@@ -174,7 +150,8 @@ async def _takes_connections(address: str, port: int) -> bool:
 
 def main() -> None:
     try:
-        config = load(File(sys.argv[1]))
+        file = File(sys.argv[1])
+        config = load(file)
     except ConfigError as error:
         sys.exit(str(error))
     configure(config.log.level, config.log.format)
@@ -183,7 +160,7 @@ def main() -> None:
     gc.freeze()
     gc.set_threshold(20_000, 20, 20)
     pipe = os.environ.get(PIPE_VARIABLE)
-    uvloop.run(run(config, int(pipe) if pipe else None))
+    uvloop.run(run(config, file.parent, int(pipe) if pipe else None))
 
 
 if __name__ == "__main__":

@@ -20,12 +20,10 @@ from mesh.agent import envoy_admin, proxy_metrics, sources
 from mesh.agent.counted import OTHER
 from mesh.agent.names import Name
 from mesh.agent.proxy_metrics import Subjects
+from mesh.agent.shown import shown
 from mesh.agent.sources import Survey
 from mesh.envoy.names import scope_resource, stat_name, stream_cluster
-from mesh.naming.bind import Broken, Waiting
 from mesh.naming.dtab import Dtab
-from mesh.naming.show import show_tree
-from mesh.naming.tree import Alt, BoundTree, Leaf, NameTree, Union, Weighted
 from mesh.xds.resource import CLUSTER, ENDPOINTS, LISTENER, SCOPE, SECRET
 from mesh.xds.status import Holding, Standing, StreamStatus, TypeStatus
 
@@ -43,10 +41,7 @@ class BrainFacts:
         self._started = time.time()
 
     def ready(self) -> bool:
-        """It was ready once, and an Envoy is connected that has its listeners."""
-        return self._brain.ready and any(
-            each.type_url == LISTENER and each.held for stream in self._brain.ads.status() for each in stream.types
-        )
+        return self._brain.serves()
 
     async def explain(self, name: str, router: str | None, local: Dtab | None) -> dict[str, object]:
         answer = await self._brain.explainer.explain(name, router, local)
@@ -85,7 +80,6 @@ class BrainFacts:
     def _name(self, name: Name, now: float) -> dict[str, object]:
         state = self._brain.observatory.state
         known = [each for each in (state(id) for id in sorted(name.clusters)) if isinstance(each, Known)]
-        tree = name.binding.tree if name.binding else None
         held = [each.held for each in known if each.held]
         if name.adopted:
             held.append("served as Envoy has it from an earlier brain: a source has not answered yet")
@@ -93,9 +87,7 @@ class BrainFacts:
             "router": name.router,
             "key": name.key,
             "path": name.path.show(),
-            "bound": None
-            if tree is None or name.adopted or isinstance(tree, Waiting | Broken)
-            else show_tree(_paths(tree)),
+            "bound": shown(name),
             # An instance that two branches know is one.
             "endpoints": len({key for each in known if isinstance(each.addr, Bound) for key in _keys(each.addr)}),
             "held": held,
@@ -113,7 +105,8 @@ class BrainFacts:
             "version": importlib.metadata.version("tieline"),
             "uptime_seconds": round(time.time() - self._started, 1),
             "ready": self.ready(),
-            "table": self._brain.table_version,
+            "table": self._brain.in_force.applied.version,
+            "control": self._brain.control_status(),
             "brain": {"pid": os.getpid(), "rss_bytes": _rss_bytes()},
             "envoy": await self._envoy(),
             "names": {
@@ -127,7 +120,7 @@ class BrainFacts:
             "proxies": [_stream(each) for each in self._brain.ads.status()],
             "certificates": self._brain.secrets.rows(),
             "nacks": self._brain.nacks.rows(),
-            "snapshot": {"written_at": self._brain.snapshot.written_at},
+            "snapshot": self._brain.snapshot.status(),
         }
 
     async def _envoy(self) -> dict[str, object]:
@@ -179,6 +172,24 @@ class BrainFacts:
         )
         yield from self._of_sources(surveys)
         yield from self._of_changes()
+        yield from self._of_control()
+
+    def _of_control(self) -> Iterable[Metric]:
+        control = self._brain.control_status()
+        if control is None:
+            return
+        yield gauge("tieline_control_up", "1 while the control plane is connected.", [({}, bool(control["connected"]))])
+        version = control["version"]
+        yield gauge(
+            "tieline_table_version",
+            "The control plane's version of the table in force; absent before there is one.",
+            [] if version is None else [({}, float(str(version)))],
+        )
+        yield gauge(
+            "tieline_table_refused",
+            "1 while the last table that the control plane sent can't be used here.",
+            [({}, control["refused"] is not None)],
+        )
 
     def _expiries(self) -> list[Sample]:
         rows = self._brain.secrets.rows()
@@ -275,19 +286,6 @@ def _type(each: TypeStatus) -> dict[str, object]:
         "rejected": each.rejected,
         "last_ack_seconds": None if each.last_ack_age is None else round(each.last_ack_age, 3),
     }
-
-
-def _paths(tree: BoundTree) -> NameTree[Path]:
-    """A bound tree as it would be written."""
-    match tree:
-        case Leaf(name):
-            return Leaf(name.id.then(name.residual))
-        case Union(branches):
-            return Union(tuple(Weighted(branch.weight, _paths(branch.tree)) for branch in branches))
-        case Alt(trees):
-            return Alt(tuple(_paths(each) for each in trees))
-        case _:
-            return tree
 
 
 def _rss_bytes() -> int:

@@ -60,11 +60,16 @@ class Propagation:
         self._ads = ads
         self._root = root
         self._clock = clock
-        self._delays = {each: Delays() for each in roots}
+        self._delays: dict[Path, Delays] = {}
+        self.measure(roots)
         # Observations in use that have been answered: what they say from now on is a change.
         self._answered: set[Path] = set()
         self._changes: dict[Path, _Change] = {}
         self._waiting: dict[_Key, set[Path]] = {}
+
+    def measure(self, roots: Iterable[Path]) -> None:
+        """The sources that there are from now on. What was measured of others is forgotten."""
+        self._delays = {each: self._delays.get(each) or Delays() for each in roots}
 
     @property
     def delays(self) -> Mapping[Path, Delays]:

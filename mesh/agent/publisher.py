@@ -56,11 +56,11 @@ class Publisher:
         zone: str = "",
         accepting: frozenset[str] = frozenset(),
         counted: Counted | None = None,
-        table: str = "",
+        table: Callable[[], str] = lambda: "",
         hiding: frozenset[str] = frozenset(),
     ) -> None:
-        """`accepting`: the routers whose requests may bring a table. `table`: its version, if it is to be told.
-        `hiding`: the routers whose callers don't hear why a request failed."""
+        """`accepting`: the routers whose requests may bring a table. `table`: the version of the one in force, if it is
+        to be told. `hiding`: the routers whose callers don't hear why a request failed."""
         self._ads = ads
         self.policies = policies or Policies()
         self._zone = zone
@@ -131,7 +131,7 @@ class Publisher:
         return name.delegated or name.router in self._accepting
 
     def _scope(self, name: Name, message: ScopedRouteConfiguration) -> Resource:
-        label(message, name.router, name.path, self._counted.prefix(name.router, name.path), self._table)
+        label(message, name.router, name.path, self._counted.prefix(name.router, name.path), self._table())
         return resource(names.scope_resource(name.router, name.key), message)
 
     def withdraw(self, name: Name) -> None:

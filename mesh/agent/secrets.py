@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import pathlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from mesh.config import certificates
@@ -28,9 +28,10 @@ Signature = tuple[tuple[int, ...] | str, ...]
 
 @dataclass(slots=True)
 class _Secret:
-    """`read`: the signature of what was read last."""
+    """`read`: the signature of what was read last. `unused_since`: no table in force needs it any more."""
 
     named: Named
+    unused_since: float | None = None
     read: Signature = ()
     good: Material | None = None
     fault: str | None = None
@@ -50,27 +51,48 @@ class _Look:
 
 @dataclass(slots=True)
 class Secrets:
-    """`named`: by the secrets' names."""
+    """`linger_seconds`: as long a cluster that uses one may stay after the table that wanted it."""
 
     ads: Ads
-    named: Mapping[str, Named]
-    _secrets: dict[str, _Secret] = field(init=False)
+    clock: Callable[[], float]
+    linger_seconds: float
+    _secrets: dict[str, _Secret] = field(default_factory=dict)
+    _some: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def __post_init__(self) -> None:
-        self._secrets = {name: _Secret(each) for name, each in self.named.items()}
+    def __contains__(self, name: str) -> bool:
+        return name in self._secrets
 
-    def load(self) -> None:
-        """Now, so that they are there before the listeners that need them."""
-        self._take({name: _look(secret) for name, secret in self._secrets.items()})
+    def need(self, named: Mapping[str, Named]) -> None:
+        """From now on these, by the secrets' names. New ones are read now: before what needs them is published."""
+        fresh = {name: _Secret(each) for name, each in named.items() if name not in self._secrets}
+        # Another thread may be looking at the files of the present ones.
+        self._secrets = {**self._secrets, **fresh}
+        for name, secret in self._secrets.items():
+            secret.unused_since = None if name in named else secret.unused_since or self.clock()
+        self._take({name: _look(secret) for name, secret in fresh.items()})
+        if self._secrets:
+            self._some.set()
 
     async def keep(self) -> None:
-        while self._secrets:
+        while True:
+            await self._some.wait()
             await asyncio.sleep(LOOK_SECONDS)
             # A file system that hangs must not stop the brain.
-            self._take(await asyncio.to_thread(self._looks))
+            self._take(await asyncio.to_thread(self._looks, self._secrets))
+            self._sweep()
 
-    def _looks(self) -> dict[str, _Look]:
-        return {name: _look(secret) for name, secret in self._secrets.items() if secret.fault or _changed(secret)}
+    def _sweep(self) -> None:
+        before = self.clock() - self.linger_seconds
+        gone = {name for name, each in self._secrets.items() if each.unused_since and each.unused_since < before}
+        if gone:
+            self._secrets = {name: each for name, each in self._secrets.items() if name not in gone}
+            self.ads.apply(remove=[(SECRET, name) for name in sorted(gone)])
+        if not self._secrets:
+            self._some.clear()
+
+    @staticmethod
+    def _looks(secrets: Mapping[str, _Secret]) -> dict[str, _Look]:
+        return {name: _look(secret) for name, secret in secrets.items() if secret.fault or _changed(secret)}
 
     def _take(self, looks: Mapping[str, _Look]) -> None:
         put = []
@@ -112,6 +134,7 @@ class Secrets:
                 "error": secret.told,
             }
             for name, secret in self._secrets.items()
+            if secret.unused_since is None
         ]
 
 

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from mesh.config.material import Named, of_policies, of_routers
-from mesh.config.model import Config
 from mesh.config.routers import Router
 from mesh.envoy.origination import authorities_name, certificate_name
 from mesh.envoy.tls import ServerTls
+from mesh.policy.entry import PolicyEntry
 
 _KINDS = {"cert": "certificate", "client_ca": "client-ca"}
 
 
-def named_secrets(config: Config) -> dict[str, Named]:
-    names = [router.name for router in config.routers]
-    found = {_of_router(names[int(each.loc[1])], each.key): each for each in of_routers(config.routers)}
-    return found | {_of_policy(config, each): each for each in of_policies(config.policies)}
+def named_secrets(routers: Sequence[Router], policies: Sequence[PolicyEntry]) -> dict[str, Named]:
+    found = {_of_router(routers[int(each.loc[1])].name, each.key): each for each in of_routers(routers)}
+    return found | {_of_policy(policies, each): each for each in of_policies(policies)}
 
 
 def server_tls(router: Router) -> ServerTls | None:
@@ -29,9 +30,9 @@ def _of_router(name: str, key: str) -> str:
     return f"router/{name}/{_KINDS[key]}"
 
 
-def _of_policy(config: Config, named: Named) -> str:
+def _of_policy(policies: Sequence[PolicyEntry], named: Named) -> str:
     if named.private is not None:
         return certificate_name(named.file, named.private)
-    tls = config.policies[int(named.loc[1])].tls
+    tls = policies[int(named.loc[1])].tls
     assert tls is not None
     return authorities_name(tls)

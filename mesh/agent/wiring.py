@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 
-from discovery.address import Known, State
+from discovery.address import State
 from discovery.observatory import Observatory, SourceEntry
 from discovery.path import Path
 from mesh.agent import seeing
@@ -14,23 +14,28 @@ from mesh.agent.binder import Binder, Limits
 from mesh.agent.counted import Counted
 from mesh.agent.delegating import Tables, is_for_a_table
 from mesh.agent.edge import edge
+from mesh.agent.entries import namers
 from mesh.agent.explainer import Explainer
 from mesh.agent.idle import Idle
+from mesh.agent.in_force import InForce
 from mesh.agent.nacks import Nacks
 from mesh.agent.names import Key
 from mesh.agent.propagation import Propagation
 from mesh.agent.publisher import Publisher
 from mesh.agent.publishing import Both
+from mesh.agent.rebinding import Rebinding
 from mesh.agent.refusal import hidden, unidentified
 from mesh.agent.resolver import Resolver
 from mesh.agent.routers import Identified, Router
 from mesh.agent.secrets import Secrets
 from mesh.agent.snapshot import Snapshot
+from mesh.agent.snapshot_file import Restored
 from mesh.agent.sni_resolver import SniResolver
 from mesh.agent.stream_routers import StreamRouter
 from mesh.agent.streams import StreamPublisher
-from mesh.agent.table_version import table_version
+from mesh.agent.table import Own, Table
 from mesh.agent.tls import named_secrets, server_tls
+from mesh.config.material import Named
 from mesh.config.model import Config
 from mesh.config.routers import Router as RouterSection
 from mesh.envoy.clusters import EMPTY_CLUSTER_NAME, empty_cluster
@@ -41,7 +46,6 @@ from mesh.envoy.routes import direct
 from mesh.envoy.streams import Stream
 from mesh.envoy.tracing import COLLECTOR, collector_cluster
 from mesh.naming.bind import Options
-from mesh.naming.namers import source_namer
 from mesh.policy.effective import Policies
 from mesh.xds.events import Event, Nack
 from mesh.xds.resource import CLUSTER, LISTENER, SCOPE, resource
@@ -51,6 +55,8 @@ from mesh.xds.store import Store
 # Past the bind timeout nothing is pending; what remains is Envoy's own time to take the clusters.
 PATIENCE_MARGIN_SECONDS = 2.0
 EXPLAIN_MARGIN_SECONDS = 0.5
+# A cluster that nobody needs any more is withdrawn after its linger time, and what it did with its certificates ends.
+SECRET_MARGIN_SECONDS = 60.0
 NOBODY = "."
 """A key that identifies nothing: `Host: .` is refused."""
 
@@ -59,11 +65,15 @@ class Brain:
     """Nothing runs here: `mesh.agent.brain` does that."""
 
     def __init__(
-        self, config: Config, entries: Sequence[SourceEntry], observations: Mapping[Path, Known], snapshot: Snapshot
+        self, config: Config, entries: Sequence[SourceEntry], restored: Restored, snapshot: Snapshot, own: Own
     ) -> None:
-        self.config, self.entries, self.snapshot = config, entries, snapshot
+        self.config, self.snapshot = config, snapshot
+        self.entries = self._own_entries = tuple(entries)
         self.envoy_admin = config.run_dir / "envoy.sock"
         self.ready = False
+        self.control_status: Callable[[], dict[str, object] | None] = lambda: None
+        self.on_change: Callable[[], None] = lambda: None
+        """Something of what the agent tells of itself may have changed."""
         self.ads = Ads(Store(), report=self._on_event)
         self.routers = {
             each.name: Router(
@@ -77,10 +87,12 @@ class Brain:
             for each in config.routers
             if each.protocol != "http"
         }
-        self.observatory = Observatory(entries, self._on_state, restored=observations, linger=config.names.linger)
-        self.policies = Policies([each.entry for each in config.policies])
+        self.observatory = Observatory(
+            entries, self._on_state, restored=restored.observations, linger=config.names.linger
+        )
+        self.in_force = self._in_force(own, restored)
+        self.policies = Policies([each.entry for each in self.in_force.table.policies])
         self.counted = Counted(config.metrics.names)
-        self.table_version = table_version(config.dtab, config.policies)
         requests = Publisher(
             self.ads,
             self.observatory.state,
@@ -91,7 +103,7 @@ class Brain:
             accepting=frozenset(name for name, router in self.routers.items() if router.tables.accepted),
             counted=self.counted,
             hiding=frozenset(each.name for each in config.routers if not each.tells_errors),
-            table=self.table_version if config.access_log.path else "",
+            table=lambda: self.in_force.table.version if config.access_log.path else "",
         )
         self.streams = StreamPublisher(
             self.ads,
@@ -104,9 +116,10 @@ class Brain:
             config.zone,
         )
         self.publisher = Both(requests, self.streams, frozenset(self.stream_routers))
-        self.secrets = Secrets(self.ads, named_secrets(config))
+        self.secrets = Secrets(self.ads, time.monotonic, config.names.linger + SECRET_MARGIN_SECONDS)
         self.propagation = Propagation(self.ads, [each.root for each in entries], self._root, time.monotonic)
         self.binder = self._binder()
+        self.rebinding = Rebinding(self.binder, self.in_force.bound)
         self.nacks = Nacks(self.binder, self.ads, self.policies)
         bind_timeout = config.naming.bind_timeout
         self.resolver = Resolver(self.binder, self.ads, self.routers, bind_timeout + PATIENCE_MARGIN_SECONDS)
@@ -128,12 +141,8 @@ class Brain:
     def _binder(self) -> Binder:
         naming, names = self.config.naming, self.config.names
         binder = Binder(
-            dtab=self.config.dtab,
-            namers=[
-                source_namer(entry.root, entry.segments, entry.fewest or entry.segments, longest=entry.longest)
-                for entry in self.entries
-                if entry.root[0] == "#"
-            ],
+            dtab=self.in_force.table.dtab,
+            namers=namers(self.entries),
             options=Options(alternate_on=frozenset(naming.alternate_on), max_depth=naming.max_depth),
             limits=Limits(names.limit, names.negative_limit),
             observatory=self.observatory,
@@ -145,10 +154,41 @@ class Brain:
         binder.on_names_changed = lambda name, kept: self.snapshot.named(name.id, kept=kept, grpc=name.grpc)
         return binder
 
+    def serves(self) -> bool:
+        """It was ready once, and an Envoy is connected that has its listeners."""
+        types = (each for stream in self.ads.status() for each in stream.types)
+        return self.ready and any(each.type_url == LISTENER and each.held for each in types)
+
+    def _in_force(self, own: Own, restored: Restored) -> InForce:
+        control, table = self.config.control, restored.fleet.table
+        mine = control is not None and table is not None and table.namespace == control.namespace
+        in_force = InForce(
+            own, table if mine else None, proxies=self.ads, remember=self.snapshot.table, files=self._files
+        )
+        in_force.apply, in_force.changed = self._bind_by, lambda: self.on_change()
+        return in_force
+
+    def _files(self, table: Table) -> Mapping[str, Named]:
+        return named_secrets(self.config.routers, table.policies)
+
+    def _bind_by(self, table: Table) -> None:
+        """From now on this one binds: first calls at once, names in use one after the other."""
+        self.secrets.need(self._files(table))
+        self.policies.replace([each.entry for each in table.policies])
+        self.binder.dtab = table.dtab
+        self.rebinding.all()
+
+    @property
+    def own_sources(self) -> tuple[SourceEntry, ...]:
+        """Those of this agent's configuration."""
+        return tuple(entry for entry in self._own_entries if entry.root[0] == "#")
+
     def _on_event(self, event: Event) -> None:
         self.propagation.on_event(event)
         if isinstance(event, Nack) and event.culprits:
             self.nacks.refused(event)
+        self.in_force.acknowledged()
+        self.on_change()
 
     @property
     def _resolver_timeout(self) -> timedelta:
@@ -159,6 +199,7 @@ class Brain:
         with self.propagation.measured(path):
             self.binder.on_state(path, state)
         self.explainer.on_state()
+        self.on_change()
 
     def _on_wanted(self, path: Path, state: State | None) -> None:
         self.snapshot.observed(path, state)
@@ -205,7 +246,7 @@ class Brain:
                 self._remember((router.name, router.to.show()))
 
     def publish_listeners(self) -> None:
-        self.secrets.load()
+        self.secrets.need(self._files(self.in_force.table))
         put = [(CLUSTER, resource(EMPTY_CLUSTER_NAME, empty_cluster()))]
         if (tracing := seeing.tracing(self.config)) is not None:
             put.append((CLUSTER, resource(COLLECTOR, collector_cluster(tracing.collector))))

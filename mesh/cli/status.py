@@ -50,7 +50,30 @@ def complaints(answer: Answer) -> list[str]:
     for nack in (each for each in entries(answer, "nacks") if not each.get("resolved")):
         what, why = f"{text(nack, 'type')} {text(nack, 'resource')}", "; ".join(texts(nack, "because")) or "unknown"
         found.append(f"Envoy refused {what}: {text(nack, 'message')} (because of {why})")
+    return [
+        *found,
+        *_control_complaints(section(answer, "control")),
+        *_snapshot_complaints(section(answer, "snapshot")),
+    ]
+
+
+def _control_complaints(control: Answer) -> list[str]:
+    found = []
+    if control and not yes(control, "connected"):
+        since = duration(number(control, "since_seconds"))
+        found.append(f"control plane: not connected for {since} ({text(control, 'reason')}); what is known goes on")
+    if refused := section(control, "refused"):
+        what = f"version {text(refused, 'version')} of {text(control, 'namespace')}"
+        found.append(f"table: {what} can't be used, the last good one stays in force ({text(refused, 'reason')})")
     return found
+
+
+def _snapshot_complaints(snapshot: Answer) -> list[str]:
+    if not (error := text(snapshot, "error", "")):
+        return []
+    return [
+        f"snapshot: not written since {_ago(number(snapshot, 'error_seconds'))}, a restart would know less ({error})"
+    ]
 
 
 def _source_complaints(source: Answer) -> list[str]:
@@ -77,6 +100,7 @@ def _print(answer: Answer) -> None:
         f"up {duration(number(answer, 'uptime_seconds'))}\n"
         f"brain: pid {text(brain, 'pid')}, {f'{memory / 2**20:.0f} MiB' if memory else 'memory unknown'}\n"
         f"envoy: {text(envoy, 'version')}, {text(envoy, 'state', 'not answering')}, epoch {text(envoy, 'epoch')}\n"
+        f"{_control(answer)}"
     )
     show(_sources(entries(answer, "sources")))
     for source in entries(answer, "sources"):
@@ -84,6 +108,20 @@ def _print(answer: Answer) -> None:
             typer.echo(f"{text(source, 'prefix')}: last error {_ago(number(source, 'last_error_seconds'))}: {error}")
     typer.echo("")
     show(_proxies(entries(answer, "proxies")))
+
+
+def _control(answer: Answer) -> str:
+    if not (control := section(answer, "control")):
+        return ""
+    connected = yes(control, "connected")
+    to = " ".join((text(control, "url"), text(control, "replica", ""))).strip() if connected else "not connected"
+    table = (
+        f"{text(answer, 'table')} of {text(control, 'namespace')}" if control.get("version") is not None else "its own"
+    )
+    return (
+        f"control plane: {to} for {duration(number(control, 'since_seconds'))}\n"
+        f"table: {table}, in force for {duration(number(control, 'table_since_seconds'))}\n"
+    )
 
 
 def _sources(sources: list[Answer]) -> Table:

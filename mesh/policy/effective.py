@@ -98,12 +98,15 @@ _DEFAULTS_TOLD = repr(BOUND_DEFAULTS)
 
 
 class Policies:
-    """All entries of a host, in order."""
+    """All entries of a host, in order. Whoever holds it sees what `replace` puts in their place."""
 
     def __init__(self, entries: Sequence[Entry] = ()) -> None:
+        self.replace(entries)
+
+    def replace(self, entries: Sequence[Entry]) -> None:
         self.entries = tuple(entries)
         self._patterns = [Pattern(entry.match) for entry in entries]
-        # Asked whenever a name is bound; entries don't change.
+        # Asked whenever a name is bound. What was found holds for these entries alone.
         self._found = lru_cache(maxsize=4096)(self._matching)
         self._merge = lru_cache(maxsize=4096)(self._merged)
         self._part = lru_cache(maxsize=4096)(of_bound_name)

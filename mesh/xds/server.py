@@ -108,6 +108,15 @@ class Ads:
     def holdings(self, type_url: str, name: str) -> tuple[Holding, ...]:
         return tuple(stream.holding(type_url, name) for stream in self._streams.values())
 
+    def is_current(self) -> bool:
+        """A proxy is connected, and none lacks anything of what the store has but what it refused."""
+        return bool(self._streams) and all(stream.session.is_current for stream in self._streams.values())
+
+    def refused(self) -> frozenset[_Key]:
+        """What a connected proxy refuses."""
+        subscriptions = (each for stream in self._streams.values() for each in stream.session.subscriptions.values())
+        return frozenset((each.type_url, name) for each in subscriptions for name in each.rejected)
+
     def status(self) -> tuple[StreamStatus, ...]:
         now = asyncio.get_running_loop().time()
         return tuple(stream.status(now) for stream in self._streams.values())

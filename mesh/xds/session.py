@@ -58,6 +58,11 @@ class Session:
             subscription.catch_up()
         return [response for subscription in self._in_order() for response in self._respond(subscription)]
 
+    @property
+    def is_current(self) -> bool:
+        """Nothing is to be sent, and nothing is in flight."""
+        return all(each.is_current for each in self.subscriptions.values())
+
     def standing(self, type_url: str, name: str) -> tuple[Standing, Nack | None]:
         subscription = self.subscriptions.get(type_url)
         if subscription is None or not subscription.wants(name):

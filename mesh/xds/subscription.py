@@ -219,6 +219,11 @@ class Subscription:
         stored = self._stored(name)
         return stored == self.have.get(name) or (stored is None and self.type_url == ENDPOINTS)
 
+    @property
+    def is_current(self) -> bool:
+        waiting = self.dirty or self.owed or self.alone or self.flight
+        return self.seen == self.store.sequence and not waiting
+
     def may_have(self) -> set[str]:
         """Every name that the client has or is being sent, or that is being withdrawn from it."""
         return {*self.have, *(self.flight.sent if self.flight else ())}
