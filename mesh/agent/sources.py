@@ -15,7 +15,7 @@ from discovery.address import Known, Pending, State
 from discovery.observatory import RESTORED, Observatory, SourceEntry
 from discovery.outage import Outage
 from discovery.path import Path
-from discovery.source import Hears, SourceError
+from discovery.source import Hears, Relays, SourceError
 
 logger = logging.getLogger("tieline.sources")
 
@@ -86,9 +86,10 @@ def verdict(survey: Survey) -> str:
 
 
 def head(entry: SourceEntry) -> dict[str, object]:
-    """Which source it is, and how it hears of changes; null where it does not say."""
+    """Which source it is, and how it hears of changes; null where it does not say. `through`: whom we hear it from."""
     freshness = None if entry.freshness is None else str(entry.freshness)
-    return {"prefix": entry.root.show(), "kind": entry.kind, "freshness": freshness}
+    told: dict[str, object] = {"prefix": entry.root.show(), "kind": entry.kind, "freshness": freshness}
+    return {**told, "through": "control plane"} if isinstance(entry.source, Relays) else told
 
 
 def row(entry: SourceEntry, survey: Survey, outage: Outage, now: float) -> dict[str, object]:

@@ -183,6 +183,16 @@ class Brain:
         """Those of this agent's configuration."""
         return tuple(entry for entry in self._own_entries if entry.root[0] == "#")
 
+    def mount(self, entries: Iterable[SourceEntry]) -> None:
+        """The control plane's sources, from now on. What a source of our own has, we don't ask it for."""
+        own = self._own_entries
+        apart = [each for each in entries if not any(_overlap(each.root, other.root) for other in own)]
+        self.entries = (*apart, *own)
+        self.propagation.measure(each.root for each in self.entries)
+        self.binder.namers = namers(self.entries)
+        self.observatory.mount(apart)
+        self.rebinding.all()
+
     def _on_event(self, event: Event) -> None:
         self.propagation.on_event(event)
         if isinstance(event, Nack) and event.culprits:
@@ -265,6 +275,10 @@ class Brain:
             put.append((SCOPE, resource(scope_resource(each.name, NOBODY), scope)))
         self.ads.apply(put=put)
         self.streams.open()
+
+
+def _overlap(one: Path, other: Path) -> bool:
+    return one.startswith(other) or other.startswith(one)
 
 
 def tables(router: RouterSection) -> Tables:

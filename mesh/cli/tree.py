@@ -79,6 +79,8 @@ class Drawing:
         source, state = section(node, "source"), section(node, "state")
         told = ", ".join(each for key in ("kind", "freshness") if (each := text(source, key, "")))
         parts = [f"source {text(source, 'prefix')}: {told}"] if source else []
+        if through := text(source, "through", ""):
+            parts.append(f"through the {through}")
         if confirmed := number(state, "confirmed_at"):
             parts.append(f"confirmed {self._ago(confirmed)}")
         if text(state, "held", "") and not section(node, "bound"):
