@@ -21,3 +21,7 @@ class Counted:
                 return OTHER
             self._given[key] = stat_name(path.show())
         return self._given[key]
+
+    def known(self, router: str, path: Path) -> str:
+        """As `prefix`, but gives none out: a name that was only asked for has no counters."""
+        return self._given.get((router, path), OTHER)

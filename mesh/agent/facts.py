@@ -136,7 +136,7 @@ class BrainFacts:
     def _subjects(self) -> Subjects:
         brain = self._brain
         routed = [each for each in brain.binder.names if each.router in brain.routers]
-        names = {(each.router, brain.counted.prefix(each.router, each.path)): each.path for each in routed}
+        names = {(each.router, brain.counted.known(each.router, each.path)): each.path for each in routed}
         return Subjects(
             routers=frozenset(brain.routers),
             names={key: OTHER if key[1] == OTHER else path.show() for key, path in names.items()},

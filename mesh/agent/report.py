@@ -18,8 +18,10 @@ from typing import TYPE_CHECKING
 
 from discovery.address import Bound, Known, Pending, State
 from discovery.observatory import SourceEntry
+from discovery.path import Path
 from mesh.agent import envoy_admin
 from mesh.agent.counted import OTHER
+from mesh.agent.names import Name
 from mesh.agent.shown import shown
 from mesh.naming.bind import has_endpoint
 
@@ -98,7 +100,7 @@ class Reporter:
         self._wake = asyncio.Event()
         self._envoy_version: object = None
         self._said: Row = {}
-        self._named: frozenset[tuple[str, str]] = frozenset()
+        self._named: frozenset[tuple[str, Path]] = frozenset()
 
     def changed(self) -> None:
         self._wake.set()
@@ -126,7 +128,7 @@ class Reporter:
 
     def _tell(self, *, rates: bool) -> None:
         said = self.state()
-        named = frozenset((name.router, name.path.show()) for name in self._brain.binder.names if name.local is None)
+        named = frozenset((name.router, name.path) for name in self._in_use())
         if rates or named != self._named:
             self._named = named
             self._send({**said, "names": list(self._names())})
@@ -173,16 +175,15 @@ class Reporter:
             if entry is not None and entry.root in own:
                 yield name.show(), _local(state)
 
+    def _in_use(self) -> Iterator[Name]:
+        """What exists; who asks for names at random must not fill the reports with them."""
+        return (name for name in self._brain.binder.names if name.kept and name.local is None)
+
     def _names(self) -> Iterator[Row]:
         """Each path once, however its callers write it."""
-        seen: set[tuple[str, str]] = set()
-        for name in self._brain.binder.names:
-            subject = name.router, name.path.show()
-            if name.local is None and subject not in seen:
-                seen.add(subject)
-                prefix = self._brain.counted.prefix(name.router, name.path)
-                numbers = self._counters.of(name.router, prefix if name.router in self._brain.routers else OTHER)
-                yield {"router": subject[0], "name": subject[1], **numbers, "bound": shown(name)}
+        for (router, path), name in {(name.router, name.path): name for name in self._in_use()}.items():
+            numbers = self._counters.of(router, self._brain.counted.known(router, path))
+            yield {"router": router, "name": path.show(), **numbers, "bound": shown(name)}
 
 
 def _local(state: State) -> Row:

@@ -110,7 +110,6 @@ async def test_the_whole_report() -> None:
             "names": [
                 {"router": "http", "name": "/svc/users", "requests": 2, "failures": 0, "bound": "/#/files/users"},
                 {"router": "http", "name": "/svc/spare", "bound": "/#/files/spare"},
-                {"router": "http", "name": "/svc/absent", "bound": "~"},
             ],
             "local": {
                 "/#/files/users": {"endpoints": 1},
