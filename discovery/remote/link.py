@@ -88,7 +88,8 @@ Told = TypeVar("Told", Table, Sources, Standing)
 class Link:
     """`run` for as long as there is an agent. The callbacks are synchronous; what they raise is logged as a bug.
 
-    `token` is asked for at each attempt to connect; None: there is none. It may raise OSError or SourceError.
+    `token` and `tls` are asked for at each attempt to connect, and may raise OSError or SourceError. `token` None: there
+    is none. `server_hostname`: the name in the control plane's certificate, where it is not the URL's.
     """
 
     def __init__(
@@ -101,7 +102,8 @@ class Link:
         on_sources: Callable[[Sources], None],
         on_standing: Callable[[Standing], None] = lambda _: None,
         token: Callable[[], str | None] = lambda: None,
-        tls: ssl.SSLContext | bool = True,
+        tls: Callable[[], ssl.SSLContext | bool] = lambda: True,
+        server_hostname: str | None = None,
         rng: random.Random,
         pace: Pace | None = None,
         clock: Callable[[], float] = time.time,
@@ -118,6 +120,7 @@ class Link:
         self._on_standing = on_standing
         self._token = token
         self._tls = tls
+        self._server_hostname = server_hostname
         self._rng = rng
         self._pace = pace or Pace()
         self._clock = clock
@@ -173,16 +176,17 @@ class Link:
 
     async def _connect(self, url: URL) -> aiohttp.ClientWebSocketResponse:
         try:
-            token = self._token()
+            token, tls = self._token(), self._tls()
         except (OSError, SourceError) as error:
-            raise _Ended(f"no token can be had: {error}") from error
+            raise _Ended(f"the token or the certificate can't be had: {error}") from error
         headers = {} if token is None else {"authorization": f"Bearer {token}"}
         try:
             async with asyncio.timeout(self._pace.connect):
                 return await self._session.ws_connect(
                     url,
                     headers=headers,
-                    ssl=self._tls,
+                    ssl=tls,
+                    server_hostname=self._server_hostname,
                     heartbeat=self._pace.heartbeat,
                     autoping=False,
                     max_msg_size=MOST_BYTES,

@@ -27,6 +27,7 @@ from mesh.agent.adoption import scopes, streams
 from mesh.agent.brain_process import HEARTBEAT_SECONDS, PIPE_VARIABLE
 from mesh.agent.entries import inet, opened
 from mesh.agent.facts import BrainFacts
+from mesh.agent.fleet import joined
 from mesh.agent.log import configure
 from mesh.agent.snapshot import Snapshot
 from mesh.agent.table import Own
@@ -64,6 +65,9 @@ async def wired(config: Config, folder: File) -> AsyncIterator[Brain]:
         entries += inet(config.naming.bind_timeout)
         brain = Brain(config, entries, restored, snapshot, Own.of(config, folder))
         await stack.enter_async_context(brain.observatory)
+        if config.control is not None:
+            fleet = await stack.enter_async_context(joined(brain, config.control))
+            fleet.remember(restored.fleet.sources)
         brain.publish_listeners()
         brain.adopt(await scopes(brain.envoy_admin), await streams(brain.envoy_admin))
         brain.restore(restored.names)
@@ -74,8 +78,7 @@ async def wired(config: Config, folder: File) -> AsyncIterator[Brain]:
 async def serve(brain: Brain, pipe: int | None, stop: asyncio.Event) -> None:
     admin = brain.config.admin
     async with AsyncExitStack() as stack, asyncio.TaskGroup() as tasks:
-        lasting = brain.snapshot, brain.idle, brain.secrets, brain.in_force, brain.rebinding
-        keeping = [tasks.create_task(each.keep()) for each in lasting]
+        keeping = [tasks.create_task(each.keep()) for each in brain.lasting]
         await stack.enter_async_context(_serving_envoy(brain))
         facts = BrainFacts(brain)
         await stack.enter_async_context(serving(facts, brain.config.admin_socket, admin.address, admin.port))

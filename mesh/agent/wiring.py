@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
+from typing import Protocol
 
 from discovery.address import State
 from discovery.observatory import Observatory, SourceEntry
@@ -59,6 +60,11 @@ EXPLAIN_MARGIN_SECONDS = 0.5
 SECRET_MARGIN_SECONDS = 60.0
 NOBODY = "."
 """A key that identifies nothing: `Host: .` is refused."""
+
+
+class Lasting(Protocol):
+    async def keep(self) -> None:
+        """For as long as there is a brain."""
 
 
 class Brain:
@@ -137,6 +143,7 @@ class Brain:
             idle_seconds=config.names.idle,
             refused_seconds=config.names.negative,
         )
+        self.lasting: list[Lasting] = [self.snapshot, self.idle, self.secrets, self.in_force, self.rebinding]
 
     def _binder(self) -> Binder:
         naming, names = self.config.naming, self.config.names

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import ssl
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -122,6 +123,7 @@ async def control(
     admits: Callable[[web.Request, Hello], str | None] = lambda _request, _hello: None,
     most_names: int = 20_000,
     replica: str = "control-1",
+    tls: ssl.SSLContext | None = None,
 ) -> AsyncIterator[Control]:
     bell = Bell()
     kept, heard = tables or Kept(), Heard(bell)
@@ -136,12 +138,21 @@ async def control(
         runner = web.AppRunner(application)
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
-        site = web.TCPSite(runner, "127.0.0.1", 0)
+        site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls)
         await site.start()
         port = runner.addresses[0][1]
         async with asyncio.TaskGroup() as tasks:
             keeping = tasks.create_task(hub.keep())
-            yield Control(f"http://127.0.0.1:{port}/v1/agent", port, observatory, hub, streams, kept, heard, bell)
+            yield Control(
+                f"http{'s' if tls else ''}://127.0.0.1:{port}/v1/agent",
+                port,
+                observatory,
+                hub,
+                streams,
+                kept,
+                heard,
+                bell,
+            )
             await streams.close()
             keeping.cancel()
 
