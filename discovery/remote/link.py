@@ -88,8 +88,8 @@ Told = TypeVar("Told", Table, Sources, Standing)
 class Link:
     """`run` for as long as there is an agent. The callbacks are synchronous; what they raise is logged as a bug.
 
-    `token` and `tls` are asked for at each attempt to connect, and may raise OSError or SourceError. `token` None: there
-    is none. `server_hostname`: the name in the control plane's certificate, where it is not the URL's.
+    `token` and `tls` are asked for at each attempt to connect, and may raise OSError or SourceError. `token` None:
+    there is none. `server_hostname`: the name in the control plane's certificate, where it is not the URL's.
     """
 
     def __init__(
