@@ -21,7 +21,7 @@ demo: $(STAMP)  ## the story of the README, live; ONCE=1 ends it and checks that
 	ONCE=$(ONCE) $(BIN)/python -m demo
 
 # Most tests wait for other processes, so two halves at once take less time. Only one of them starts a dockerd.
-test: $(STAMP)  ## every test, with a real Envoy and, where they can be had, a real Consul and a real dockerd
+test: $(STAMP)  ## every test, with a real Envoy and, where they can be had, a real Consul, dockerd and etcd
 	$(FETCH)
 ifdef ARGS
 	$(BIN)/python -m pytest $(ARGS)

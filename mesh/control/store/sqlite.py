@@ -40,7 +40,7 @@ class SqliteStore:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            await self._run(self._versions.close)
+            await asyncio.shield(self._run(self._versions.close))
         finally:
             self._thread.shutdown(wait=False)
 

@@ -6,6 +6,7 @@ program or another version of the schema is refused and left as it is.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import sqlite3
 import time
@@ -173,18 +174,21 @@ class VersionFile:
     def _prepare(self, database: sqlite3.Connection) -> None:
         # Texts that are no UTF-8 would fail a whole query.
         database.text_factory = bytes
+        database.execute("begin")  # somebody may be making the file at this moment
         (application,) = database.execute("pragma application_id").fetchone()
         (schema,) = database.execute("pragma user_version").fetchone()
         (tables,) = database.execute("select count(*) from sqlite_master").fetchone()
+        database.execute("commit")
         is_new = (application, schema, tables) == (0, 0, 0)
         if not is_new and (application, schema) != (APPLICATION, SCHEMA):
             self.close()
             whose = f"schema {schema}, not {SCHEMA}" if application == APPLICATION else "another program's"
             raise Refused(f"{self._file} is not of this version of Tieline ({whose}); it is left as it is")
-        database.execute("pragma journal_mode = wal")
         database.execute("pragma synchronous = full")
         if is_new:
-            database.executescript(f"begin immediate; {_TABLE} commit;")
+            with _alone(self._file.parent):
+                database.execute("pragma journal_mode = wal")
+                database.executescript(f"begin immediate; {_TABLE} commit;")
 
     def _told(self, error: Exception) -> StoreError:
         code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CANTOPEN) & 0xFF
@@ -204,6 +208,17 @@ def _writing(database: sqlite3.Connection) -> Iterator[None]:
     finally:
         if database.in_transaction:
             database.execute("rollback")
+
+
+@contextmanager
+def _alone(folder: File) -> Iterator[None]:
+    """For what SQLite does not wait: two that make one file at once. Not a lock on the file: that would be SQLite's."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _inode(file: File) -> tuple[int, int] | None:

@@ -7,7 +7,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, closing, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, closing, suppress
 from pathlib import Path as File
 
 import pytest
@@ -64,6 +64,15 @@ async def test_what_was_put_is_there_when_the_process_is_killed_the_moment_it_sa
             found = await store.get("default")
             assert found is not None
             assert (found.number, found.who) == (number, "another process")
+
+
+async def test_several_that_make_one_file_at_once_all_write_to_it(tmp_path: File) -> None:
+    for place in range(30):
+        async with AsyncExitStack() as stack, asyncio.TaskGroup() as group:
+            file = tmp_path / str(place) / "control.sqlite"
+            stores = [await stack.enter_async_context(SqliteStore(file)) for _ in range(6)]
+            tasks = [group.create_task(store.put("default", table("a"), "any")) for store in stores]
+        assert sorted(task.result().number for task in tasks) == [1, 2, 3, 4, 5, 6]
 
 
 async def test_a_process_that_is_killed_while_it_writes_leaves_whole_versions(file: File) -> None:
