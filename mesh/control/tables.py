@@ -12,7 +12,6 @@ import random
 import time
 from collections.abc import Callable, Mapping
 from contextlib import aclosing
-from types import MappingProxyType
 from typing import TypeVar
 
 from discovery.backoff import Backoff
@@ -42,8 +41,8 @@ class Tables:
         self._backoff = backoff
         self._rng = rng or random.Random()  # noqa: S311 - spreads load, guards nothing
         self._clock = clock
-        self._known: dict[str, Version] = {}
-        self._unreadable: dict[str, str] = {}
+        self._known: Mapping[str, Version] = {}
+        self._unreadable: Mapping[str, str] = {}
         self._answered = asyncio.Event()
         self._changed: dict[object, Changed] = {}
         self._on_held: dict[object, Told] = {}
@@ -77,12 +76,13 @@ class Tables:
         return self._known.get(namespace)
 
     def all(self) -> Mapping[str, Version]:
-        return MappingProxyType(self._known)
+        """As it is now: what is returned does not change."""
+        return self._known
 
     @property
     def unreadable(self) -> Mapping[str, str]:
         """Namespaces of which the store tells nothing that can be believed, and why: what was known of them is kept."""
-        return MappingProxyType(self._unreadable)
+        return self._unreadable
 
     async def put(self, namespace: str, change: Change, expected: Expected) -> Version:
         """As the store's; when it returns, the version is known here. Unreadable: it could not be believed."""
@@ -113,25 +113,29 @@ class Tables:
 
     def _take(self, changed: Mapping[str, Latest], heard: dict[str, Version]) -> None:
         """`heard`: what the store must not go back behind. A change of our own may be known here before it is heard."""
-        before = dict(self._unreadable)
+        unreadable = dict(self._unreadable)
         for namespace, latest in changed.items():
             reason = _unbelievable(heard.get(namespace), latest)
             if reason is not None:
-                self._unreadable[namespace] = reason
+                unreadable[namespace] = reason
             elif isinstance(latest, Version):
                 heard[namespace] = latest
-                self._unreadable.pop(namespace, None)
+                unreadable.pop(namespace, None)
                 self._put_in_force(latest)
-        if before != self._unreadable:
-            for namespace in self._unreadable.keys() - before.keys():
-                fields = {"namespace": namespace, "reason": self._unreadable[namespace]}
-                logger.warning("what is stored can't be believed, what was known is kept", extra={"fields": fields})
-            self._tell_held()
+        if unreadable != self._unreadable:
+            self._doubt(unreadable)
+
+    def _doubt(self, unreadable: Mapping[str, str]) -> None:
+        for namespace in unreadable.keys() - self._unreadable.keys():
+            fields = {"namespace": namespace, "reason": unreadable[namespace]}
+            logger.warning("what is stored can't be believed, what was known is kept", extra={"fields": fields})
+        self._unreadable = unreadable
+        self._tell_held()
 
     def _put_in_force(self, version: Version) -> None:
         known = self._known.get(version.namespace)
         if known is None or known.number < version.number:
-            self._known[version.namespace] = version
+            self._known = {**self._known, version.namespace: version}
             for changed in list(self._changed.values()):
                 changed(version)
 

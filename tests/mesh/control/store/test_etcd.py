@@ -1,6 +1,7 @@
 """The contract with a real etcd, clusters that lose members, logins and compaction. Skipped where there is none."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path as File
@@ -14,10 +15,20 @@ from mesh.control.store.config import EtcdStoreConfig
 from mesh.control.store.etcd import EtcdKeys
 from mesh.control.store.etcd_api import EtcdApi
 from mesh.control.store.keyvalue import Entry
-from mesh.control.store.protocol import Refused, Store, Unavailable, Unreadable
+from mesh.control.store.protocol import Conflict, Refused, Store, Unavailable, Unreadable
+from mesh.control.version import Version
 from scripts.etcd import Member, cluster, find
 from tests.certificates import Authority
-from tests.mesh.control.store.contract import GONE, PATIENCE_SECONDS, Server, ServerContract, World, table, watching
+from tests.mesh.control.store.contract import (
+    GONE,
+    PATIENCE_SECONDS,
+    Server,
+    ServerContract,
+    World,
+    made,
+    table,
+    watching,
+)
 from tests.mesh.control.store.worlds import EtcdWorld, b64, etcd, kept
 
 pytestmark = pytest.mark.skipif(find() is None, reason="no etcd here: `python -m scripts.etcd --fetch` says why")
@@ -142,13 +153,17 @@ async def test_a_cluster_of_three_writes_with_one_killed_and_refuses_with_two() 
         assert await store.get("default") == found
 
 
-async def eventually_made(store: Store, expected: int) -> object:
+async def eventually_made(store: Store, expected: int) -> Version:
     async with asyncio.timeout(PATIENCE_SECONDS):
         while True:
-            try:
-                return await store.put("default", table("b"), expected)
-            except Unavailable:
-                await asyncio.sleep(0.05)
+            with contextlib.suppress(Unavailable):
+                found = await made(store.put("default", table("b"), expected))
+                # One that was thought to be lost with the leader may have been made.
+                version = found.current if isinstance(found, Conflict) else found
+                assert version is not None
+                assert (version.number, version.content) == (expected + 1, table("b").content)
+                return version
+            await asyncio.sleep(0.05)
 
 
 async def test_a_member_that_has_lost_the_others_ends_its_watch() -> None:
@@ -235,6 +250,12 @@ async def test_a_password_file_that_is_not_there_is_told(tmp_path: File, shared:
     config = EtcdStoreConfig(endpoints=(shared.url,), user="ann", password_file=tmp_path / "none")
     async with config.open() as store:
         with pytest.raises(Refused, match=r"password_file .*none cannot be read"):
+            await store.get("default")
+
+
+async def test_a_user_where_there_is_no_authentication_is_told(tmp_path: File, shared: Member) -> None:
+    async with _as(shared, tmp_path, "ann", "ann1").open() as store:
+        with pytest.raises(Refused, match="authentication is not enabled"):
             await store.get("default")
 
 
