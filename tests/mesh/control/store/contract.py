@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -398,6 +399,38 @@ class StoreContract(ABC):
                     await asked
                 assert named in str(raised.value)
             assert await store.get("good") == better
+
+    @pytest.mark.parametrize("seed", range(3))
+    async def test_a_long_story_goes_as_a_list_of_versions_would(self, seed: int) -> None:
+        rng = random.Random(seed)
+        made: dict[str, list[Version]] = {"one": [], "two": []}
+        async with self.opened() as (store, other, _), watching(other) as watcher:
+            for number in range(60):
+                namespace, client = rng.choice([*made]), rng.choice([store, other])
+                versions = made[namespace]
+                expected: Expected = rng.choice(["any", "absent", len(versions), max(1, len(versions) - 1)])
+                change = rng.choice([GONE, table(str(number))])
+                if fits(versions, expected):
+                    versions.append(await client.put(namespace, change, expected))
+                    assert (versions[-1].number, versions[-1].content) == (len(versions), change.content)
+                else:
+                    with pytest.raises(Conflict) as raised:
+                        await client.put(namespace, change, expected)
+                    assert raised.value.current == (versions[-1] if versions else None)
+            assert await store.current() == {name: versions[-1] for name, versions in made.items() if versions}
+            for name, versions in made.items():
+                assert await other.history(name, limit=100) == versions[::-1]
+            await watcher.sees(*(versions[-1] for versions in made.values() if versions))
+
+
+def fits(versions: list[Version], expected: Expected) -> bool:
+    match expected:
+        case "any":
+            return True
+        case "absent":
+            return not versions or versions[-1].content is None
+        case number:
+            return number == len(versions) > 0
 
 
 class ServerContract(StoreContract):
