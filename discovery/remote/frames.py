@@ -9,6 +9,7 @@ The README shows each. What a newer version adds is passed over: unknown keys, a
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -23,6 +24,7 @@ PROTOCOL = 1
 
 Frame = TypeVar("Frame")
 
+_AGENT = re.compile(r"[A-Za-z0-9._:/-]{1,255}")
 _HEARS = {hears.value: hears for hears in Hears}
 
 
@@ -193,8 +195,8 @@ def _hello(fields: Fields) -> Hello:
     if protocol != PROTOCOL:
         return Hello(agent="", protocol=protocol)
     agent = fields.text("agent")
-    if not agent:
-        raise expected("a name", agent, "agent")
+    if not _AGENT.fullmatch(agent):
+        raise expected("a name of at most 255 of A-Z a-z 0-9 . _ : / -", agent, "agent")
     return Hello(
         agent=agent,
         namespace=fields.text("namespace", "default"),

@@ -65,7 +65,7 @@ class Pace:
     status: float = 1.0
     settled: float = 10.0
     close: float = 0.3
-    backoff: Backoff = field(default_factory=lambda: Backoff(first=0.5, most=15.0))
+    backoff: Backoff = field(default_factory=lambda: Backoff(first=0.5, most=10.0))
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -30,6 +31,7 @@ from discovery.remote.frames import (
 )
 from discovery.remote.reading import BadFrame
 from mesh.control.hub import Due, Hub, TooManyNames
+from mesh.control.store.protocol import NAMESPACE
 
 logger = logging.getLogger("tieline.stream")
 
@@ -77,6 +79,11 @@ class _Stream:
     transport: asyncio.Transport | None
     wake: asyncio.Event
     due: Due = field(init=False)
+
+    def abandon(self) -> None:
+        """What an agent doesn't read must not be kept for it until the kernel gives it up."""
+        if self.transport is not None:
+            asyncio.get_running_loop().call_later(_CLOSE_SECONDS, self.transport.abort)
 
     def fields(self, **more: object) -> dict[str, object]:
         return {"fields": {"agent": self.hello.agent, "address": self.address, **more}}
@@ -155,6 +162,8 @@ class Streams:
             return "the replica is going away"
         if hello.protocol != PROTOCOL:
             return f"protocol {hello.protocol} is not spoken here, {PROTOCOL} is; run versions next to each other"
+        if not re.fullmatch(NAMESPACE, hello.namespace):
+            return f"{hello.namespace!r} can't be the name of a namespace"
         if len(self._streams) >= self._limits.agents and hello.agent not in self._streams:
             return f"{self._limits.agents} agents are connected to this replica, which is its limit"
         return self._admits(request, hello)
@@ -182,6 +191,7 @@ class Streams:
             if self._streams.get(agent) is stream:
                 del self._streams[agent]
                 self._reports.left(agent)
+            stream.abandon()
             logger.info("an agent is gone", extra=stream.fields())
 
     async def _talk(self, stream: _Stream, before: _Stream | None) -> None:

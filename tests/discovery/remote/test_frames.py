@@ -58,7 +58,7 @@ _sources = st.builds(
 )
 _whole = st.integers(0, 2**53)
 _from_agent = (
-    st.builds(Hello, _texts.filter(bool), _texts, _texts, st.none() | _whole, st.none() | _texts)
+    st.builds(Hello, st.from_regex(r"\A[a-z0-9._:/-]{1,9}\Z"), _texts, _texts, st.none() | _whole, st.none() | _texts)
     | st.builds(Want, st.dictionaries(_texts, st.none() | _texts))
     | st.builds(Release, st.lists(_texts).map(tuple))
     | st.builds(Status, st.dictionaries(_texts.filter(lambda key: key != "type"), st.none() | st.booleans() | _texts))
@@ -139,7 +139,7 @@ _ROW = '{"type":"observation","name":"/a","version":"v","state":{"since":1,"conf
         ("[]", r"an object expected, not \[\]"),
         ("{}", "type: a text expected, not null"),
         ('{"type":"hello","protocol":true,"agent":"a"}', "protocol: a whole number expected, not true"),
-        ('{"type":"hello","protocol":1,"agent":""}', "agent: a name expected"),
+        ('{"type":"hello","protocol":1,"agent":""}', "agent: a name of at most 255"),
         ('{"type":"hello","protocol":1,"agent":"a","table":"17"}', r'table: a whole number expected, not "17" \(in a'),
         ('{"type":"want","names":["/a"]}', "names: an object expected"),
         ('{"type":"want","names":{"/a":1}}', "names./a: a text expected, not 1"),

@@ -6,6 +6,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from discovery.address import Known, Neg
 from discovery.observatory import Observatory, SourceEntry
@@ -251,6 +253,74 @@ async def test_a_change_costs_those_who_want_the_name_and_nobody_else() -> None:
         it.set(USERS, 1)
         await settle()
         assert sum(other.woken for other in others) == woken
+
+
+_NAMES = [USERS, CARTS, "/#/fake/third"]
+_agents, _names = st.integers(0, 2), st.sampled_from(_NAMES)
+_steps = st.lists(
+    st.tuples(st.just("want"), _agents, _names)
+    | st.tuples(st.just("release"), _agents, _names)
+    | st.tuples(st.just("change"), st.integers(0, 3), _names)
+    | st.tuples(st.sampled_from(["read", "reconnect", "settle"]), _agents, _names),
+    max_size=40,
+)
+
+
+@dataclass
+class Model:
+    """An agent that keeps what it is told: what a link does, in ten lines."""
+
+    world: World
+    one: One
+    knows: dict[str, Observation] = field(default_factory=dict)
+    wants: set[str] = field(default_factory=set)
+
+    def read(self) -> None:
+        for frame in self.one.told():
+            if isinstance(frame, Observation):
+                self.knows[frame.name.show()] = frame
+            elif isinstance(frame, Same):
+                assert all(name in self.knows for name in frame.names)
+
+    def reconnect(self) -> None:
+        self.one.hub.leave(self.one.due)
+        self.one = One(self.one.hub)
+        had = {name: self.knows[name].version if name in self.knows else None for name in self.wants}
+        self.one.hub.want(self.one.due, had)
+
+    def want(self, name: str) -> None:
+        if name not in self.wants:
+            self.wants.add(name)
+            self.knows.pop(name, None)
+            self.one.want(name)
+
+    def release(self, name: str) -> None:
+        self.wants.discard(name)
+        self.one.hub.release(self.one.due, [name])
+
+
+@given(_steps)
+def test_whatever_happens_all_agents_end_up_with_the_truth_of_what_they_want(steps: list[tuple[str, int, str]]) -> None:
+    @virtual
+    async def run() -> None:
+        async with world() as it:
+            agents = [Model(it, One(it.hub)) for _ in range(3)]
+            for step, number, name in steps:
+                if step == "change":
+                    it.set(name, *range(number))
+                elif step == "settle":
+                    await settle()
+                elif step in ("want", "release"):
+                    getattr(agents[number], step)(name)
+                else:
+                    getattr(agents[number], step)()
+            await settle()
+            for each in agents:
+                each.read()
+                told = {name: addresses(each.knows[name]) for name in each.wants}
+                assert told == {name: it.platform.truth.get(Path.parse(name).drop(2), Neg()) for name in each.wants}
+
+    run()
 
 
 # Tables

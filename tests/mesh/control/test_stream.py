@@ -336,6 +336,7 @@ async def test_a_frame_that_is_too_long_closes_the_stream() -> None:
     ("hello", "reason"),
     [
         ('{"type":"hello","protocol":2}', "protocol 2 is not spoken here, 1 is"),
+        ('{"type":"hello","protocol":1,"agent":"a","namespace":"a b"}', "'a b' can't be the name of a namespace"),
         (HELLO, "1 agents are connected to this replica, which is its limit"),
     ],
 )
