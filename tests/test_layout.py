@@ -94,6 +94,7 @@ COVERED_ELSEWHERE = {
         *(f"mesh/control/{name}.py" for name in ("destination", "difference", "effect", "precedent", "shape")),
     ],
     "tests/mesh/control/test_preview.py": ["mesh/control/settings_difference.py"],
+    "tests/mesh/control/test_seen.py": ["mesh/control/status.py"],
     "tests/mesh/envoy/test_routes.py": ["mesh/naming/shares.py"],
     "tests/mesh/xds": [f"mesh/xds/{name}.py" for name in ("events", "status", "stream")],
     "tests/mesh/envoy": ["mesh/envoy/packing.py"],

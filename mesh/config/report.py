@@ -86,17 +86,17 @@ class Report:
 
     def _finding(self, finding: Finding, table: Table) -> Problem:
         if finding.line is not None and table.file:
-            place = _in_table(table.text, finding.line, finding.path)
+            place = in_table(table.text, finding.line, finding.path)
             return Problem(table.file, place.line, place.column, "", finding.message, finding.hint)
         place, message = self._document.position(finding.loc), finding.message
         if finding.line is not None:
-            place = _in_table(self._document.text, finding.line, finding.path)
+            place = in_table(self._document.text, finding.line, finding.path)
         if finding.earlier in self._document.nodes:
             message += f" (line {self._document.position(finding.earlier).line})"
         return Problem(self._file, place.line, place.column, wording.show(finding.loc), message, finding.hint)
 
 
-def _in_table(text: str, line: int, path: Path | None) -> Position:
+def in_table(text: str, line: int, path: Path | None) -> Position:
     """Where a dentry of `line` names `path`; where that line begins, if it is written in another way."""
     pattern = rf"{re.escape(path.show())}(?![0-9A-Za-z_:.#$%/\\-])" if path is not None else r"\S"
     found = re.compile(pattern).search(text, line_start(text, line))

@@ -1,0 +1,272 @@
+"""What agents report: who they are and how they stand, which names they use, what only they can observe.
+
+A name counts as in use for an hour after the last agent has had it, also when that agent has left. Everything here is
+bounded, the oldest goes first and is counted; nothing is done but when a report comes or somebody asks.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+from discovery.path import Path
+from mesh.control.effect import Use, View
+from mesh.control.status import Counters, Counts, Status, Unreadable, read
+from mesh.naming.bind import Namer
+
+logger = logging.getLogger("tieline.control")
+
+REMEMBERED_SECONDS = 3600.0
+Key = tuple[str, str]
+"""Router and name."""
+
+
+class Greeting(Protocol):
+    """As much of discovery.remote.frames.Hello as is kept."""
+
+    @property
+    def namespace(self) -> str: ...
+    @property
+    def version(self) -> str: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    names: int = 50_000
+    """Per namespace."""
+    agents: int = 10_000
+
+
+@dataclass(slots=True, eq=False)
+class Agent:
+    """`left_at` None: it is connected. `status` None: it has not reported yet. All times in seconds since the epoch."""
+
+    name: str
+    namespace: str
+    version: str
+    address: str
+    since: float
+    left_at: float | None = None
+    status: Status | None = None
+    reported_at: float | None = None
+    unreadable: str | None = None
+    """Why its last report could not be read; what it reported before is kept."""
+    keys: set[Key] = field(default_factory=set)
+    """Every name it was heard of with, whether it still has it or not."""
+    view: View | None = None
+    """None: it has no source of its own."""
+
+    def json(self) -> dict[str, object]:
+        said = self.status.told if self.status else {}
+        return {
+            **said,
+            "agent": self.name,
+            "namespace": self.namespace,
+            "version": self.version,
+            "address": self.address,
+            "connected": self.left_at is None,
+            "since": self.since if self.left_at is None else self.left_at,
+            "reported_at": self.reported_at,
+            "unreadable": self.unreadable,
+        }
+
+
+@dataclass(slots=True, eq=False)
+class _Row:
+    """A name in use: what each agent counted last, and the sums of what was added."""
+
+    path: Path
+    seen_at: float
+    by_agent: dict[str, Counters] = field(default_factory=dict)
+    requests: int = 0
+    failures: int = 0
+
+    def count(self, agent: str, counted: Counters) -> None:
+        """The first time is where counting begins: what was before is not known to be new."""
+        before = self.by_agent.get(agent)
+        if counted.total is None and before is not None:
+            counted = replace(counted, total=before.total)
+        self.by_agent[agent] = counted
+        if before is not None and before.total is not None and counted.total is not None:
+            added = counted.total.since(before.total)
+            # A proxy that started anew counts from 0.
+            added = counted.total if min(added.requests, added.failures) < 0 else added
+            self.requests += added.requests
+            self.failures += added.failures
+
+    def is_gone(self, agent: str) -> None:
+        self.by_agent[agent] = self.by_agent[agent].idle()
+
+
+class Seen:
+    def __init__(self, clock: Callable[[], float], limits: Limits = Limits()) -> None:
+        self._clock, self._limits = clock, limits
+        self._agents: OrderedDict[str, Agent] = OrderedDict()
+        self._rows: dict[str, OrderedDict[Key, _Row]] = {}
+        self.dropped_names = 0
+        self.dropped_agents = 0
+
+    # What the stream tells
+
+    def joined(self, agent: str, hello: Greeting, address: str) -> None:
+        namespace = hello.namespace
+        known = self._agents.get(agent)
+        if known is None or known.namespace != namespace:
+            if known is not None:
+                self._forget(known)
+            known = self._agents[agent] = Agent(agent, namespace, hello.version, address, self._clock())
+        elif known.left_at is not None:
+            known.since = self._clock()
+        known.version, known.address, known.left_at = hello.version, address, None
+        self._agents.move_to_end(agent)
+        self._drop_agents()
+
+    def reported(self, agent: str, frame: Mapping[str, object]) -> None:
+        """Never raises: a report that can't be read is told with the agent, and what it said before is kept."""
+        known = self._agents.get(agent)
+        if known is None:
+            return
+        try:
+            status = read(frame, known.status)
+        except Unreadable as error:
+            if known.unreadable is None:
+                fields = {"agent": agent, "error": error}
+                logger.warning("an agent's report can't be read, its last one is kept", extra={"fields": fields})
+            known.unreadable = str(error)
+            return
+        known.unreadable, known.reported_at = None, self._clock()
+        self._take(known, status, names_too="names" in frame)
+
+    def left(self, agent: str) -> None:
+        known = self._agents.get(agent)
+        if known is not None and known.left_at is None:
+            known.left_at = self._clock()
+            rows = self._of(known.namespace)
+            for key in known.keys:
+                rows[key].is_gone(agent)
+
+    def _take(self, agent: Agent, status: Status, *, names_too: bool) -> None:
+        before, agent.status = agent.status, status
+        if before is None or (before.own, before.sources) != (status.own, status.sources):
+            agent.view = status.view(agent.name)
+        if not names_too:
+            return
+        rows: OrderedDict[Key, _Row] = self._rows.setdefault(agent.namespace, OrderedDict())
+        now = self._clock()
+        for key, counted in status.names.items():
+            row = rows.get(key)
+            if row is None:
+                row = rows[key] = _Row(Path.parse(key[1]), now)
+            row.seen_at = now
+            row.count(agent.name, counted)
+            rows.move_to_end(key)
+        for key in agent.keys - status.names.keys():
+            rows[key].is_gone(agent.name)
+        agent.keys |= status.names.keys()
+        self._drop_names(agent.namespace, rows)
+
+    # What is asked
+
+    def agents(self) -> Iterator[Agent]:
+        self._drop_agents()
+        return iter(self._agents.values())
+
+    def agent(self, name: str) -> Agent | None:
+        return self._agents.get(name)
+
+    def roots(self, namespace: str) -> set[Path]:
+        """The prefixes of sources that agents have of their own."""
+        return {
+            root
+            for each in self._agents.values()
+            if each.namespace == namespace and each.view
+            for root in each.view.roots
+        }
+
+    def uses(self, namespace: str, namers: Sequence[Namer]) -> list[Use]:
+        """The names in use. `namers`: those of the control plane's sources."""
+        rows = self._fresh(namespace)
+        views = self._views(namespace, tuple(namers))
+        everybody = views.pop("", View(tuple(namers)))
+        uses = []
+        for (router, _), row in rows.items():
+            rates: dict[View, float] = {}
+            for agent, counted in row.by_agent.items():
+                view = views.get(agent, everybody)
+                rates[view] = rates.get(view, 0.0) + counted.rate
+            uses.append(Use(router, row.path, rates or {everybody: 0.0}))
+        return uses
+
+    def names(self, namespace: str) -> list[dict[str, object]]:
+        """For GET /v1/namespaces/{ns}/names."""
+        return [
+            {
+                "router": router,
+                "name": name,
+                "rate": round(sum(each.rate for each in row.by_agent.values()), 3),
+                "requests": row.requests,
+                "failures": row.failures,
+                "agents": sorted(agent for agent, each in row.by_agent.items() if each.in_use),
+                "bound": sorted({each.bound for each in row.by_agent.values() if each.bound}),
+                "seen_at": row.seen_at,
+            }
+            for (router, name), row in self._fresh(namespace).items()
+        ]
+
+    def counts(self, namespace: str, names: Iterable[Path]) -> Counts:
+        """Of these names on all routers, since this process began to hear of them. It never goes back, also when
+        proxies restart: what was counted between two moments is the difference."""
+        wanted = set(names)
+        rows = [row for row in self._of(namespace).values() if row.path in wanted]
+        return Counts(sum(row.requests for row in rows), sum(row.failures for row in rows))
+
+    def _views(self, namespace: str, namers: tuple[Namer, ...]) -> dict[str, View]:
+        """By agent; under "" that of all which have no sources of their own."""
+        of = [each for each in self._agents.values() if each.namespace == namespace]
+        views = {each.name: each.view.over(namers) for each in of if each.view is not None}
+        views[""] = View(namers, tuple(each.name for each in of if each.view is None))
+        return views
+
+    # Bounds
+
+    def _of(self, namespace: str) -> OrderedDict[Key, _Row]:
+        return self._rows.get(namespace) or OrderedDict()
+
+    def _fresh(self, namespace: str) -> OrderedDict[Key, _Row]:
+        rows = self._of(namespace)
+        self._drop_names(namespace, rows)
+        return rows
+
+    def _drop_names(self, namespace: str, rows: OrderedDict[Key, _Row]) -> None:
+        oldest = self._clock() - REMEMBERED_SECONDS
+        while rows:
+            key, row = next(iter(rows.items()))
+            if len(rows) <= self._limits.names and row.seen_at >= oldest:
+                return
+            self.dropped_names += len(rows) > self._limits.names
+            del rows[key]
+            for agent in row.by_agent:
+                self._agents[agent].keys.discard(key)
+        self._rows.pop(namespace, None)
+
+    def _drop_agents(self) -> None:
+        oldest = self._clock() - REMEMBERED_SECONDS
+        left = [each for each in self._agents.values() if each.left_at is not None]
+        for agent in left:
+            assert agent.left_at is not None
+            if agent.left_at < oldest:
+                self._forget(agent)
+        while len(self._agents) > self._limits.agents:
+            self.dropped_agents += 1
+            gone = next((each for each in self._agents.values() if each.left_at is not None), None)
+            self._forget(gone or next(iter(self._agents.values())))
+
+    def _forget(self, agent: Agent) -> None:
+        """Its names stay, for as long as names do."""
+        del self._agents[agent.name]
+        rows = self._of(agent.namespace)
+        for key in agent.keys:
+            del rows[key].by_agent[agent.name]

@@ -1,0 +1,185 @@
+"""An agent's report, read: the frame `status` of the agents' stream. Pure.
+
+Unknown keys are ignored, so that an agent of the next minor version is understood.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from sys import intern
+
+from discovery.address import Bound, Endpoint, Failed, Known, Neg, Pending, State, bound
+from discovery.path import Path, PathSyntaxError
+from mesh.control.effect import View
+from mesh.naming.bind import Namer
+from mesh.naming.namers import source_namer
+
+HELD = "held, as the agent says"
+MOST_ENDPOINTS = 100_000
+
+
+class Unreadable(Exception):
+    """The text names the key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    requests: int
+    failures: int
+
+    def since(self, earlier: Counts) -> Counts:
+        return Counts(self.requests - earlier.requests, self.failures - earlier.failures)
+
+
+@dataclass(frozen=True, slots=True)
+class Counters:
+    """Of one name at one proxy. `total`: since the proxy began; None: it has no counters of its own there. `rate`:
+    requests per second now."""
+
+    total: Counts | None
+    rate: float
+    bound: str
+    in_use: bool = True
+
+    def idle(self) -> Counters:
+        return replace(self, rate=0.0, in_use=False)
+
+
+@dataclass(frozen=True, slots=True)
+class OwnSource:
+    """A source that the agent has beside the control plane's."""
+
+    prefix: Path
+    segments: int
+    fewest: int
+    longest: bool
+
+    @property
+    def namer(self) -> Namer:
+        return source_namer(self.prefix, self.segments, self.fewest, longest=self.longest)
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """`told`: the report as it came, without what is kept here in another way; `local`: what `own` was made of."""
+
+    told: Mapping[str, object]
+    local: object
+    names: Mapping[tuple[str, str], Counters]
+    own: Mapping[Path, State]
+    sources: tuple[OwnSource, ...]
+
+    def view(self, agent: str) -> View | None:
+        """Without the namers of the control plane, which `over` adds. None: it has no sources of its own."""
+        sources = self.sources or _guessed(self.own)
+        if not sources:
+            return None
+        return View(tuple(each.namer for each in sources), (agent,), self.own, tuple(each.prefix for each in sources))
+
+
+def read(frame: Mapping[str, object], before: Status | None) -> Status:
+    """What the frame does not have is as it was before. Raises Unreadable."""
+    told = {**(before.told if before else {}), **{key: frame[key] for key in frame if key not in _APART}}
+    names = _names(frame["names"]) if "names" in frame else before.names if before else {}
+    local = frame.get("local", before.local if before else {})
+    own = before.own if before and local == before.local else _own(local)
+    sources = _sources(frame["sources"]) if "sources" in frame else before.sources if before else ()
+    return Status(told, local, names, own, sources)
+
+
+_APART = ("type", "names", "local", "sources")
+
+
+def _names(rows: object) -> dict[tuple[str, str], Counters]:
+    found = {}
+    for at, row in enumerate(_list(rows, "names")):
+        key = f"names[{at}]"
+        each = _section(row, key)
+        name = _path(each.get("name"), f"{key}.name").show()
+        rate = _number(each.get("rate") or 0, f"{key}.rate")
+        counted = Counters(_total(each, key), rate, intern(str(each.get("bound") or "")))
+        found[intern(_text(each.get("router"), f"{key}.router")), intern(name)] = counted
+    return found
+
+
+def _total(row: Mapping[str, object], key: str) -> Counts | None:
+    if row.get("requests") is None:
+        return None
+    requests = int(_number(row.get("requests"), f"{key}.requests"))
+    return Counts(requests, int(_number(row.get("failures") or 0, f"{key}.failures")))
+
+
+def _own(rows: object) -> dict[Path, State]:
+    return {
+        _path(name, "local"): _state(name, _section(said, f"local.{name}"))
+        for name, said in _section(rows, "local").items()
+    }
+
+
+def _state(name: str, said: Mapping[str, object]) -> State:
+    """An agent tells how many endpoints it sees, not which. Their addresses are the name, which no address is."""
+    if "pending" in said:
+        return Pending(str(said["pending"]) if said["pending"] else None)
+    if "failed" in said:
+        return Failed(str(said["failed"]))
+    held = HELD if said.get("held") else None
+    count = said.get("endpoints")
+    if count is None:
+        return Known(Neg(), 0, 0, held)
+    number = int(_number(count, f"local.{name}.endpoints"))
+    if number > MOST_ENDPOINTS:
+        raise Unreadable(f"local.{name}.endpoints: at most {MOST_ENDPOINTS} expected")
+    usable = bool(said.get("usable", True))
+    addr = bound(Endpoint(name, at, weight=1.0 if usable else 0.0) for at in range(number))
+    return Known(addr, 0, 0, held, Bound() if said.get("lost") else None)
+
+
+def _sources(rows: object) -> tuple[OwnSource, ...]:
+    found = []
+    for at, row in enumerate(_list(rows, "sources")):
+        key = f"sources[{at}]"
+        each = _section(row, key)
+        segments = int(_number(each.get("segments"), f"{key}.segments"))
+        fewest = int(_number(each.get("fewest") or segments, f"{key}.fewest"))
+        found.append(OwnSource(_path(each.get("prefix"), f"{key}.prefix"), segments, fewest, bool(each.get("longest"))))
+    return tuple(found)
+
+
+def _guessed(own: Mapping[Path, State]) -> tuple[OwnSource, ...]:
+    """Of an agent that names no sources: by the names that it observes."""
+    lengths: dict[Path, set[int]] = {}
+    for name in own:
+        lengths.setdefault(name.take(2), set()).add(len(name) - 2)
+    return tuple(OwnSource(root, max(found), min(found), longest=False) for root, found in sorted(lengths.items()))
+
+
+def _section(value: object, key: str) -> Mapping[str, object]:
+    if not isinstance(value, Mapping):
+        raise Unreadable(f"{key}: an object expected")
+    return value
+
+
+def _list(value: object, key: str) -> Sequence[object]:
+    if not isinstance(value, list):
+        raise Unreadable(f"{key}: a list expected")
+    return value
+
+
+def _text(value: object, key: str) -> str:
+    if not isinstance(value, str):
+        raise Unreadable(f"{key}: text expected")
+    return value
+
+
+def _number(value: object, key: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 2**63:
+        raise Unreadable(f"{key}: a number of at least 0 expected")
+    return value
+
+
+def _path(value: object, key: str) -> Path:
+    try:
+        return Path.parse(_text(value, key))
+    except PathSyntaxError as error:
+        raise Unreadable(f"{key}: {error}") from error
