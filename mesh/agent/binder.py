@@ -60,6 +60,8 @@ class Binder:
         self._gists: dict[Path, object] = {}
         self._untold: set[Path] = set()
         """What has no endpoint any more and Envoy has not been told."""
+        self.unheard = False
+        """Another table, or other sources, may be on their way: then we can't say what does not exist either."""
         self.binds = 0
         self.asked = 0
         self.on_wanted: Callable[[Path, State | None], None] = lambda _path, _state: None
@@ -254,7 +256,9 @@ class Binder:
 
     def unanswered(self, binding: Binding) -> bool:
         """Whether it rests on a source that has not answered: then we can't say what does not exist."""
-        return any(isinstance(self._observatory.state(path), Failed | Pending) for path in binding.wanted)
+        return self.unheard or any(
+            isinstance(self._observatory.state(path), Failed | Pending) for path in binding.wanted
+        )
 
     def refusal(self, name: Name) -> Refusal:
         assert name.binding is not None

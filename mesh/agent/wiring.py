@@ -76,7 +76,7 @@ class Brain:
         self.config, self.snapshot = config, snapshot
         self.entries = self._own_entries = tuple(entries)
         self.envoy_admin = config.run_dir / "envoy.sock"
-        self.ready = False
+        self.ready = self._mounted = False
         self.control_status: Callable[[], dict[str, object] | None] = lambda: None
         self.on_change: Callable[[], None] = lambda: None
         """Something of what the agent tells of itself may have changed."""
@@ -125,6 +125,7 @@ class Brain:
         self.secrets = Secrets(self.ads, time.monotonic, config.names.linger + SECRET_MARGIN_SECONDS)
         self.propagation = Propagation(self.ads, [each.root for each in entries], self._root, time.monotonic)
         self.binder = self._binder()
+        self.binder.unheard = config.control is not None
         self.rebinding = Rebinding(self.binder, self.in_force.bound)
         self.nacks = Nacks(self.binder, self.ads, self.policies)
         bind_timeout = config.naming.bind_timeout
@@ -183,7 +184,7 @@ class Brain:
         self.secrets.need(self._files(table))
         self.policies.replace([each.entry for each in table.policies])
         self.binder.dtab = table.dtab
-        self.rebinding.all()
+        self._bind_anew()
 
     @property
     def own_sources(self) -> tuple[SourceEntry, ...]:
@@ -197,7 +198,13 @@ class Brain:
         self.entries = (*apart, *own)
         self.propagation.measure(each.root for each in self.entries)
         self.binder.namers = namers(self.entries)
+        self._mounted = True
         self.observatory.mount(apart)
+        self._bind_anew()
+
+    def _bind_anew(self) -> None:
+        """Once a control plane has said both, ever, what they say holds."""
+        self.binder.unheard = not self._mounted or self.in_force.table.fleet is None
         self.rebinding.all()
 
     def _on_event(self, event: Event) -> None:

@@ -197,6 +197,7 @@ async def test_the_agents_own_entries_win_and_a_deleted_namespace_is_an_empty_ta
     ):
         it.put("own", mine.port)
         it.put("fleet", theirs.port)
+        it.brain.mount([])
         assert (await answer(it, "mine"))[0] == 200
         await it.take(version(1, "/svc => /#/files/fleet", fleet))
         await until(it, "mine", "own")

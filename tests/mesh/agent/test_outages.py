@@ -126,6 +126,33 @@ async def test_a_brain_that_is_killed_again_and_again_costs_no_request_and_the_r
                 await until(it, "users", "one")
 
 
+async def test_a_brain_without_disk_and_control_plane_withdraws_nothing_until_it_has_heard_what_holds() -> None:
+    port = free_port()
+    async with service("one") as one:
+        with shared() as (place, names), agent(place, settings(port)) as it:
+            put(names, "users", one)
+            with control_process(port, names, DTAB):
+                await until(it, "users", "one")
+            async with load(it.url, "users") as seen:
+                for file in (place / "state").iterdir():
+                    file.unlink()
+                await _killed(it, "brain")
+                await it.until_ready()
+                # Nobody can say whether it exists.
+                assert (await call(it.url, "nobody"))[0] == 503
+                count = seen.answers["one"]
+                await eventually(lambda: seen.answers["one"] > count + 300, PATIENCE, "the load stopped")
+                with control_process(port, names, DTAB):
+
+                    async def absent() -> bool:
+                        return (await call(it.url, "nobody"))[0] == 404
+
+                    await eventually(absent, PATIENCE, "the control plane is not heard")
+                    count = seen.answers["one"]
+                    await eventually(lambda: seen.answers["one"] > count + 300, PATIENCE, "the load stopped")
+            assert not seen.failed
+
+
 async def _killed(it: Agent, kind: str) -> None:
     """And another one is in its place."""
     old = it.children()[kind]
