@@ -30,6 +30,7 @@ COVERED_ELSEWHERE = {
     ],
     "tests/discovery/consul/test_source.py": ["discovery/consul/api.py"],
     "tests/discovery/remote/test_frames.py": ["discovery/remote/reading.py"],
+    "tests/discovery/remote/test_link.py": ["discovery/remote/dialling.py"],
     "tests/discovery/files/test_source.py": [f"discovery/files/{name}.py" for name in ("changes", "config", "reading")],
     "tests/mesh/agent/test_http.py": [
         "mesh/admin/metrics.py",

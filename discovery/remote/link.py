@@ -12,16 +12,16 @@ import asyncio
 import contextlib
 import logging
 import random
-import ssl
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TypeVar
 
 import aiohttp
 from yarl import URL
 
-from discovery.backoff import Backoff
+from discovery.path import Path
+from discovery.remote.dialling import Dialling, Ended, Pace, Socket, said, shown, unreadable
 from discovery.remote.frames import (
     PROTOCOL,
     FromControl,
@@ -33,39 +33,11 @@ from discovery.remote.frames import (
     Status,
     Table,
     Welcome,
-    encode,
-    from_control,
 )
 from discovery.remote.reading import BadFrame, path
 from discovery.remote.relay import Relay
-from discovery.source import SourceError
 
 logger = logging.getLogger("tieline.link")
-
-MOST_BYTES = 16 * 1024 * 1024
-"""Of one frame: a name with 100,000 endpoints."""
-_REFUSING = {
-    401: "refuses our token",
-    403: "doesn't let us in",
-    404: "has no stream for agents there; is it a control plane?",
-}
-
-
-class _Ended(Exception):
-    """The stream, or the attempt to open one; the text says why."""
-
-
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """Seconds. `connect`: to connect, and to be welcomed. `settled`: a stream that lived so long was a good one."""
-
-    connect: float = 5.0
-    heartbeat: float = 10.0
-    grace: float = 1.0
-    status: float = 1.0
-    settled: float = 10.0
-    close: float = 0.3
-    backoff: Backoff = field(default_factory=lambda: Backoff(first=0.5, most=10.0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,24 +58,17 @@ Told = TypeVar("Told", Table, Sources, Standing)
 
 
 class Link:
-    """`run` for as long as there is an agent. The callbacks are synchronous; what they raise is logged as a bug.
-
-    `token` and `tls` are asked for at each attempt to connect, and may raise OSError or SourceError. `token` None:
-    there is none. `server_hostname`: the name in the control plane's certificate, where it is not the URL's.
-    """
+    """`run` for as long as there is an agent. The callbacks are synchronous; what they raise is logged as a bug."""
 
     def __init__(
         self,
         urls: Sequence[str],
-        session: aiohttp.ClientSession,
+        dialling: Dialling,
         *,
         hello: Callable[[], Hello],
         on_table: Callable[[Table], None],
         on_sources: Callable[[Sources], None],
         on_standing: Callable[[Standing], None] = lambda _: None,
-        token: Callable[[], str | None] = lambda: None,
-        tls: Callable[[], ssl.SSLContext | bool] = lambda: True,
-        server_hostname: str | None = None,
         rng: random.Random,
         pace: Pace | None = None,
         clock: Callable[[], float] = time.time,
@@ -113,14 +78,11 @@ class Link:
         self.state = Standing(clock(), reason="not connected yet")
         self._urls = [URL(url) for url in urls]
         rng.shuffle(self._urls)
-        self._session = session
+        self._dialling = dialling
         self._hello = hello
         self._on_table = on_table
         self._on_sources = on_sources
         self._on_standing = on_standing
-        self._token = token
-        self._tls = tls
-        self._server_hostname = server_hostname
         self._rng = rng
         self._pace = pace or Pace()
         self._clock = clock
@@ -162,130 +124,99 @@ class Link:
         """The bulkhead. Returns why it ended."""
         reason = ""
         try:
-            async with await self._connect(url) as socket:
+            async with self._dialling.open(url, self._pace, self._heard) as socket:
                 await self._talk(url, socket)
-        except* _Ended as ended:
+        except* Ended as ended:
             reason = str(ended.exceptions[0])
         except* (aiohttp.ClientError, OSError, TimeoutError) as failed:
-            reason = reason or _said(failed.exceptions[0])
+            reason = reason or said(failed.exceptions[0])
         except* Exception as bug:
             # Whatever goes wrong here, the agent serves what it knows and tries again.
             logger.exception("a bug in the link to the control plane", exc_info=bug)
             reason = f"a bug: {bug.exceptions[0]!r}"
         return reason
 
-    async def _connect(self, url: URL) -> aiohttp.ClientWebSocketResponse:
-        try:
-            token, tls = self._token(), self._tls()
-        except (OSError, SourceError) as error:
-            raise _Ended(f"the token or the certificate can't be had: {error}") from error
-        headers = {} if token is None else {"authorization": f"Bearer {token}"}
-        try:
-            async with asyncio.timeout(self._pace.connect):
-                return await self._session.ws_connect(
-                    url,
-                    headers=headers,
-                    ssl=tls,
-                    server_hostname=self._server_hostname,
-                    heartbeat=self._pace.heartbeat,
-                    autoping=False,
-                    max_msg_size=MOST_BYTES,
-                    timeout=aiohttp.ClientWSTimeout(ws_close=self._pace.close),
-                )
-        except aiohttp.WSServerHandshakeError as error:
-            raise _Ended(f"it {_REFUSING.get(error.status, f'answers {error.status} {error.message}')}") from None
-        except TimeoutError:
-            raise _Ended(f"no connection within {self._pace.connect:g} s") from None
+    def _heard(self) -> None:
+        self.source.heard = self._clock()
 
-    async def _talk(self, url: URL, socket: aiohttp.ClientWebSocketResponse) -> None:
-        await socket.send_str(encode(self._hello()))
+    async def _talk(self, url: URL, socket: Socket) -> None:
+        await socket.say(self._hello())
         self.source.begin()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._write(socket))
-            await self._welcomed(url, socket)
+            self._welcomed(url, await self._greeting(socket))
             while True:
-                self._take(await self._hear(socket))
+                self._take(await socket.hear())
 
-    async def _welcomed(self, url: URL, socket: aiohttp.ClientWebSocketResponse) -> None:
+    async def _greeting(self, socket: Socket) -> FromControl:
         try:
             async with asyncio.timeout(self._pace.connect):
-                while (frame := _read(await self._hear(socket))) is None:
+                while (frame := await socket.hear()) is None:
                     pass
         except TimeoutError:
-            raise _Ended(f"no welcome within {self._pace.connect:g} s") from None
+            raise Ended(f"no welcome within {self._pace.connect:g} s") from None
+        return frame
+
+    def _welcomed(self, url: URL, frame: FromControl) -> None:
         if isinstance(frame, Refused):
-            raise _Ended(f"it refuses us: {frame.reason}")
+            raise Ended(f"it refuses us: {frame.reason}")
         if not isinstance(frame, Welcome) or frame.protocol != PROTOCOL:
-            raise _Ended(f"it doesn't speak protocol {PROTOCOL}; run versions next to each other")
+            raise Ended(f"it doesn't speak protocol {PROTOCOL}; run versions next to each other")
         self._cancel_grace()
         self._reasons.clear()
         self.source.available()
-        self._stand(Standing(self._clock(), _shown(url), frame.replica))
-        fields = {"url": _shown(url), "replica": frame.replica, "version": frame.control}
+        self._stand(Standing(self._clock(), shown(url), frame.replica))
+        fields = {"url": shown(url), "replica": frame.replica, "version": frame.control}
         logger.info("connected to the control plane", extra={"fields": fields})
 
-    async def _hear(self, socket: aiohttp.ClientWebSocketResponse) -> str:
-        """The next text."""
-        while True:
-            message = await socket.receive()
-            if message.type in (aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.PING, aiohttp.WSMsgType.PONG):
-                self.source.heard = self._clock()
-            if message.type is aiohttp.WSMsgType.TEXT:
-                return str(message.data)
-            if message.type is aiohttp.WSMsgType.PING:
-                await socket.pong(message.data)
-            elif message.type is not aiohttp.WSMsgType.PONG:
-                raise _Ended(_why_closed(socket, message))
-
-    def _take(self, text: str) -> None:
-        try:
-            self._dispatch(from_control(text))
-        except BadFrame as error:
-            raise _unreadable(error) from error
-
-    def _dispatch(self, frame: FromControl | None) -> None:
+    def _take(self, frame: FromControl | None) -> None:
         match frame:
             case Observation() as observation:
                 self.source.told(observation)
             case Same(names):
-                self.source.same([path(name, "names") for name in names])
+                self.source.same(_paths(names))
             case Table() as table:
                 self._tell(self._on_table, table)
             case Sources() as sources:
                 self._tell(self._on_sources, sources)
             case Refused(reason):
-                raise _Ended(f"it refuses us: {reason}")
+                raise Ended(f"it refuses us: {reason}")
 
     @staticmethod
-    def _tell(callback: Callable[[Told], None], frame: Told) -> None:
+    def _tell(callback: Callable[[Told], None], told: Told) -> None:
         try:
-            callback(frame)
+            callback(told)
         except Exception:
             # The names go on: they don't depend on it.
             logger.exception("what the link tells was not taken")
 
-    async def _write(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+    async def _write(self, socket: Socket) -> None:
         """Latest wins: what is asked and reported while a frame is being sent is told in the next one."""
         self._status_due = dict(self._status)
         # That the stream has ended is heard, with the reason, by who reads.
         with contextlib.suppress(ConnectionError):
             await self._write_on(socket)
 
-    async def _write_on(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+    async def _write_on(self, socket: Socket) -> None:
         next_status = 0.0
         while True:
             self._wake.clear()
             for frame in self.source.asking():
-                await socket.send_str(encode(frame))
+                await socket.say(frame)
             if self._status_due and self._loop.time() >= next_status:
-                report, self._status_due = self._status_due, {}
-                await socket.send_str(encode(Status(report)))
+                await self._say_status(socket)
                 next_status = self._loop.time() + self._pace.status
-            try:
+            with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout_at(next_status if self._status_due else None):
                     await self._wake.wait()
-            except TimeoutError:
-                continue
+
+    async def _say_status(self, socket: Socket) -> None:
+        report, self._status_due = self._status_due, {}
+        try:
+            await socket.say(Status(report))
+        except (TypeError, ValueError):
+            # It would end every stream from now on.
+            logger.exception("the agent's report can't be written as JSON")
 
     # Between streams
 
@@ -300,10 +231,10 @@ class Link:
             self._stand(Standing(self.state.since, reason=whole))
             if self._grace is None:
                 self.source.unavailable(whole)
-        told = f"{_shown(url)}: {reason}"
+        told = f"{shown(url)}: {reason}"
         level = logging.DEBUG if told == self._logged and not settled else logging.WARNING
         self._logged = told
-        logger.log(level, "no stream from the control plane", extra={"fields": {"url": _shown(url), "reason": reason}})
+        logger.log(level, "no stream from the control plane", extra={"fields": {"url": shown(url), "reason": reason}})
 
     def _stand(self, standing: Standing) -> None:
         self.state = standing
@@ -324,7 +255,7 @@ class Link:
 
     def _unreachable(self) -> str:
         """The same text while the same replicas fail for the same reasons: another is another state of each name."""
-        reasons = ", ".join(f"{_shown(url)}: {self._reasons[url]}" for url in sorted(self._reasons))
+        reasons = ", ".join(f"{shown(url)}: {self._reasons[url]}" for url in sorted(self._reasons))
         return f"the control plane can't be reached: {reasons or 'no answer yet'}"
 
 
@@ -335,30 +266,8 @@ def _stop_if_cancelled() -> None:
         raise asyncio.CancelledError
 
 
-def _read(text: str) -> FromControl | None:
+def _paths(names: Sequence[str]) -> list[Path]:
     try:
-        return from_control(text)
+        return [path(name, "names") for name in names]
     except BadFrame as error:
-        raise _unreadable(error) from error
-
-
-def _unreadable(error: BadFrame) -> _Ended:
-    return _Ended(f"it sends what can't be read: {error}")
-
-
-def _why_closed(socket: aiohttp.ClientWebSocketResponse, message: aiohttp.WSMessage) -> str:
-    error = socket.exception()
-    if error is not None:
-        return _said(error)
-    if message.type is aiohttp.WSMsgType.CLOSE and message.extra:
-        return f"it closed the stream: {message.extra}"
-    return f"the stream was closed ({socket.close_code})"
-
-
-def _said(error: BaseException) -> str:
-    return str(error) or type(error).__name__
-
-
-def _shown(url: URL) -> str:
-    """Without a password that may stand in it."""
-    return str(url.with_user(None))
+        raise unreadable(error) from error

@@ -18,9 +18,11 @@ from websockets.asyncio.server import Request, Response, ServerConnection, serve
 
 from discovery.address import Known
 from discovery.path import Path
+from discovery.remote.dialling import Dialling, Pace
 from discovery.remote.frames import Hello, Table
-from discovery.remote.link import Link, Pace
+from discovery.remote.link import Link
 from discovery.source import Misconfigured
+from scripts.running import eventually
 from tests.discovery.observation import up
 from tests.mesh.control.ends import QUICK, Agent, agent
 
@@ -219,7 +221,9 @@ async def test_a_callback_that_fails_is_a_bug_that_ends_nothing(caplog: pytest.L
         heard.set()
 
     async with replica(serving) as url, aiohttp.ClientSession() as session:
-        link = Link([url], session, hello=lambda: Hello("a"), on_table=fail, on_sources=fail, rng=random.Random(1))
+        link = Link(
+            [url], Dialling(session), hello=lambda: Hello("a"), on_table=fail, on_sources=fail, rng=random.Random(1)
+        )
         async with asyncio.TaskGroup() as tasks:
             running = tasks.create_task(link.run())
             await failed.wait()
@@ -227,6 +231,24 @@ async def test_a_callback_that_fails_is_a_bug_that_ends_nothing(caplog: pytest.L
             await heard.wait()
             running.cancel()
     assert caplog.text.count("LookupError: mine") == 2
+
+
+async def test_a_report_that_is_no_json_is_a_bug_that_ends_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    heard = asyncio.Event()
+
+    async def serving(stream: ServerConnection) -> None:
+        await stream.send(WELCOME)
+        async for text in stream:
+            if json.loads(text) == {"type": "status", "ready": True}:
+                heard.set()
+
+    async with replica(serving) as url, agent(url) as host:
+        host.link.report({"rate": float("nan")})
+        await host.bell.until(lambda: host.link.state.connected)
+        await eventually(lambda: "can't be written as JSON" in caplog.text, 20, "it was not told")
+        host.link.report({"ready": True})
+        await heard.wait()
+        assert host.link.state.connected
 
 
 async def test_a_url_is_shown_without_its_password() -> None:
@@ -238,4 +260,6 @@ async def test_a_url_is_shown_without_its_password() -> None:
 async def test_a_link_needs_a_url() -> None:
     async with aiohttp.ClientSession() as session:
         with pytest.raises(ValueError, match="URL"):
-            Link([], session, hello=lambda: Hello("a"), on_table=print, on_sources=print, rng=random.Random(1))
+            Link(
+                [], Dialling(session), hello=lambda: Hello("a"), on_table=print, on_sources=print, rng=random.Random(1)
+            )

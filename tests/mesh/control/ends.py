@@ -16,8 +16,9 @@ from discovery.address import Known, State
 from discovery.backoff import Backoff
 from discovery.observatory import Observatory, SourceEntry
 from discovery.path import Path
+from discovery.remote.dialling import Dialling, Pace
 from discovery.remote.frames import Hello, Sources, Table
-from discovery.remote.link import Link, Pace
+from discovery.remote.link import Link
 from discovery.remote.offers import mounted, offered
 from mesh.control.hub import Hub
 from mesh.control.stream import Limits, Streams
@@ -221,12 +222,11 @@ async def agent(
     ):
         link = Link(
             urls,
-            session,
+            Dialling(session, token),
             hello=hello,
             on_table=on_table,
             on_sources=on_sources,
             on_standing=lambda _: bell.ring(),
-            token=token,
             rng=random.Random(1),
             pace=pace,
         )

@@ -21,8 +21,8 @@ from discovery.files.config import FilesConfig
 from discovery.observatory import SourceEntry
 from discovery.observing import Settings
 from discovery.path import Path
+from discovery.remote.dialling import Pace
 from discovery.remote.frames import Hello
-from discovery.remote.link import Pace
 from discovery.remote.offers import offered
 from discovery.settings import SourceConfig
 from mesh.control.stream import REPLACED, Limits
