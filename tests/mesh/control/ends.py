@@ -144,16 +144,8 @@ async def control(
         port = runner.addresses[0][1]
         async with asyncio.TaskGroup() as tasks:
             keeping = tasks.create_task(hub.keep())
-            yield Control(
-                f"http{'s' if tls else ''}://127.0.0.1:{port}/v1/agent",
-                port,
-                observatory,
-                hub,
-                streams,
-                kept,
-                heard,
-                bell,
-            )
+            scheme = "https" if tls else "http"
+            yield Control(f"{scheme}://127.0.0.1:{port}/v1/agent", port, observatory, hub, streams, kept, heard, bell)
             await streams.close()
             keeping.cancel()
 
@@ -193,6 +185,7 @@ async def agent(
     namespace: str = "default",
     pace: Pace = QUICK,
     token: Callable[[], str | None] = lambda: None,
+    tls: ssl.SSLContext | bool = True,
     restored: Mapping[Path, Known] | None = None,
     bind_timeout: float = 2.0,
 ) -> AsyncIterator[Agent]:
@@ -222,7 +215,7 @@ async def agent(
     ):
         link = Link(
             urls,
-            Dialling(session, token),
+            Dialling(session, token, tls),
             hello=hello,
             on_table=on_table,
             on_sources=on_sources,

@@ -6,6 +6,7 @@ import asyncio
 import json
 import pathlib
 import socket
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -28,6 +29,7 @@ from discovery.settings import SourceConfig
 from mesh.control.stream import REPLACED, Limits
 from scripts import consul
 from scripts.running import eventually
+from tests.certificates import Authority
 from tests.discovery.observation import up
 from tests.fakes.memory import Platform
 from tests.mesh.control.ends import QUICK, Agent, Control, Kept, Wire, agent, control
@@ -270,6 +272,35 @@ async def test_a_token_is_sent_and_an_agent_that_is_not_admitted_is_told_why() -
             assert "of-host7" not in str(other.link.state)
 
 
+def _server(authority: Authority, place: pathlib.Path) -> ssl.SSLContext:
+    """It lets in whom the authority has signed."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=authority.write(place))
+    context.load_cert_chain(*authority.server("127.0.0.1").write(place, "control"))
+    context.verify_mode = ssl.CERT_REQUIRED
+    return context
+
+
+async def test_both_ends_know_each_other_by_their_certificates(tmp_path: pathlib.Path) -> None:
+    def admits(request: web.Request, hello: Hello) -> str | None:
+        assert request.transport is not None
+        names = [name for kind, name in request.transport.get_extra_info("peercert")["subjectAltName"] if kind == "DNS"]
+        return None if names == [hello.agent] else f"the certificate is that of {names}"
+
+    authority = Authority()
+    client = authority.trusting()
+    client.load_cert_chain(*authority.server("host7").write(tmp_path, "agent"))
+    async with control([], admits=admits, tls=_server(authority, tmp_path)) as it:
+        async with agent(it.url, tls=client) as host:
+            await host.bell.until(lambda: host.offers)
+        async with agent(it.url, tls=client, name="host8") as other:
+            await other.bell.until(lambda: "the certificate is that of ['host7']" in str(other.link.state.reason))
+        async with agent(it.url, tls=authority.trusting(), name="host9") as bare:
+            await bare.bell.until(lambda: it.url in str(bare.link.state.reason))
+        async with agent(it.url, tls=Authority("another one").trusting()) as wary:
+            await wary.bell.until(lambda: "certificate verify failed" in str(wary.link.state.reason))
+        assert [hello.agent for hello in it.heard.of("joined") if isinstance(hello, Hello)] == ["host7"]
+
+
 async def test_the_second_stream_of_an_agent_replaces_the_first(tmp_path: pathlib.Path) -> None:
     write(tmp_path, "users", 1)
     async with files(tmp_path) as entry, control([entry]) as it, aiohttp.ClientSession() as session:  # noqa: SIM117
@@ -426,7 +457,8 @@ async def test_another_websocket_implementation_understands_us(tmp_path: pathlib
             assert welcome == {"type": "welcome", "protocol": 1, "control": "0.1.0", "replica": "control-1"}
             told = {json.loads(text)["type"] for text in (await stream.recv(), await stream.recv())}
             assert told == {"sources", "table"}
-            await stream.send(json.dumps({"type": "want", "names": {USERS: None}}))
+            await stream.send('{"type":"mood","of":"a newer agent"}')
+            await stream.send(json.dumps({"type": "want", "names": {USERS: None}, "by": "a newer agent"}))
             observation = json.loads(await stream.recv())
             endpoint = {"address": "10.0.0.1", "port": 80}
             [row] = observation["state"]["known"]
