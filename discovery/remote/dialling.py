@@ -13,12 +13,10 @@ from aiohttp import WSMsgType
 from yarl import URL
 
 from discovery.backoff import Backoff
-from discovery.remote.frames import FromAgent, FromControl, encode, from_control
+from discovery.remote.frames import MOST_BYTES, FromAgent, FromControl, encode, from_control
 from discovery.remote.reading import BadFrame
 from discovery.source import SourceError
 
-MOST_BYTES = 16 * 1024 * 1024
-"""Of one frame: a name with 100,000 endpoints."""
 _REFUSING = {
     401: "refuses our token",
     403: "doesn't let us in",

@@ -21,6 +21,8 @@ from discovery.remote.reading import BadFrame, Fields, expected
 from discovery.source import Freshness, Hears
 
 PROTOCOL = 1
+MOST_BYTES = 16 * 1024 * 1024
+"""Of a frame to an agent: a name with 100,000 endpoints."""
 
 Frame = TypeVar("Frame")
 

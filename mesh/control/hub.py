@@ -12,11 +12,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from discovery.address import Pending, State
+from discovery.address import Failed, Pending, State
 from discovery.observatory import Observatory
 from discovery.path import Path
 from discovery.remote import frames
-from discovery.remote.frames import Hello, Same, Sources, Table
+from discovery.remote.frames import MOST_BYTES, Hello, Same, Sources, Table
 from discovery.remote.reading import BadFrame, path
 from mesh.control.version import Version
 
@@ -263,6 +263,10 @@ class Hub:
         if name.frame is None:
             state = self._observatory.state(name.path)
             name.version, text = frames.observation(name.shown, state)
+            if len(text) > MOST_BYTES:
+                # It would end the stream of every agent that wants it, again and again.
+                reason = f"what is known takes {len(text)} bytes, more than the {MOST_BYTES} that an agent reads"
+                name.version, text = frames.observation(name.shown, Failed(reason))
             name.frame, name.answered = text.encode(), not isinstance(state, Pending)
         return name.frame
 

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from discovery.address import Known, Neg
+from discovery.address import Endpoint, Failed, Known, Neg, bound
 from discovery.observatory import Observatory, SourceEntry
 from discovery.observing import Settings
 from discovery.path import Path
-from discovery.remote.frames import FromControl, Hello, Observation, Same, Sources, Table, from_control
+from discovery.remote.frames import MOST_BYTES, FromControl, Hello, Observation, Same, Sources, Table, from_control
 from discovery.remote.offers import offered
 from discovery.remote.reading import BadFrame
 from mesh.control.hub import NAMES_A_FRAME, Due, Hub, TooManyNames
@@ -408,6 +408,22 @@ async def test_more_names_than_an_agent_may_have_are_refused() -> None:
         one.want(USERS, CARTS)
         with pytest.raises(TooManyNames, match="more than 2 names"):
             one.want("/#/fake/third")
+
+
+@virtual
+async def test_what_is_larger_than_an_agent_reads_is_told_as_a_failure() -> None:
+    async with world() as it:
+        huge = (("text", "x" * MOST_BYTES),)
+        it.platform.state(Path(("users",)), bound([Endpoint("10.0.0.1", 80, metadata=huge)]))
+        one = One(it.hub)
+        one.want(USERS)
+        await settle()
+        [observation] = one.observed()
+        assert isinstance(observation.state, Failed)
+        assert "more than the 16777216 that an agent reads" in observation.state.reason
+        it.set(USERS, 1)
+        await settle()
+        assert [addresses(frame) for frame in one.told()] == [up(1)]
 
 
 @pytest.mark.parametrize("spelling", ["users", "/#/fake/us ers", r"/#/fake/\x61"])
