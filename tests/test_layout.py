@@ -94,6 +94,7 @@ COVERED_ELSEWHERE = {
     "tests/mesh/control/test_foresight.py": [
         *(f"mesh/control/{name}.py" for name in ("destination", "difference", "effect", "precedent", "shape")),
     ],
+    "tests/mesh/control/test_journal.py": [f"mesh/control/{name}.py" for name in ("database", "journal_file", "past")],
     "tests/mesh/control/test_preview.py": ["mesh/control/settings_difference.py"],
     "tests/mesh/control/test_seen.py": ["mesh/control/status.py"],
     "tests/mesh/envoy/test_routes.py": ["mesh/naming/shares.py"],

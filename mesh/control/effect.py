@@ -35,6 +35,10 @@ class View:
         others = [each for each in namers if each.prefix not in self.roots]
         return replace(self, namers=(*others, *self.namers))
 
+    def forgotten(self) -> View:
+        """Of another time: what agents observed themselves is told of the present only."""
+        return replace(self, own={})
+
     def state(self, path: Path) -> State | None:
         """None: it is asked of the control plane."""
         if not self.roots:

@@ -10,7 +10,6 @@ import logging
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol
 
 from discovery.path import Path
 from mesh.control.effect import Use, View
@@ -22,15 +21,6 @@ logger = logging.getLogger("tieline.control")
 REMEMBERED_SECONDS = 3600.0
 Key = tuple[str, str]
 """Router and name."""
-
-
-class Greeting(Protocol):
-    """As much of discovery.remote.frames.Hello as is kept."""
-
-    @property
-    def namespace(self) -> str: ...
-    @property
-    def version(self) -> str: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +37,6 @@ class Agent:
     name: str
     namespace: str
     version: str
-    address: str
     since: float
     left_at: float | None = None
     status: Status | None = None
@@ -66,7 +55,6 @@ class Agent:
             "agent": self.name,
             "namespace": self.namespace,
             "version": self.version,
-            "address": self.address,
             "connected": self.left_at is None,
             "since": self.since if self.left_at is None else self.left_at,
             "reported_at": self.reported_at,
@@ -111,16 +99,15 @@ class Seen:
 
     # What the stream tells
 
-    def joined(self, agent: str, hello: Greeting, address: str) -> None:
-        namespace = hello.namespace
+    def joined(self, agent: str, namespace: str, version: str) -> None:
         known = self._agents.get(agent)
         if known is None or known.namespace != namespace:
             if known is not None:
                 self._forget(known)
-            known = self._agents[agent] = Agent(agent, namespace, hello.version, address, self._clock())
+            known = self._agents[agent] = Agent(agent, namespace, version, self._clock())
         elif known.left_at is not None:
             known.since = self._clock()
-        known.version, known.address, known.left_at = hello.version, address, None
+        known.version, known.left_at = version, None
         self._agents.move_to_end(agent)
         self._drop_agents()
 

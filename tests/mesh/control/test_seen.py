@@ -3,7 +3,6 @@ from __future__ import annotations
 import json
 import logging
 import re
-from dataclasses import dataclass
 
 import pytest
 from hypothesis import given
@@ -20,12 +19,6 @@ CONTROL = [SourceNamer(Path(("#", "consul")), 2), SourceNamer(Path(("#", "docker
 USERS = Path(("svc", "users"))
 
 
-@dataclass(frozen=True, slots=True)
-class Hello:
-    namespace: str = "default"
-    version: str = "0.1.0"
-
-
 class Fleet:
     """Agents that say what a test tells them to, as JSON."""
 
@@ -34,7 +27,7 @@ class Fleet:
         self.seen = Seen(lambda: self.now, limits)
 
     def join(self, agent: str, namespace: str = "default") -> None:
-        self.seen.joined(agent, Hello(namespace), "127.0.0.1")
+        self.seen.joined(agent, namespace, "0.1.0")
 
     def say(self, agent: str, **frame: object) -> None:
         self.seen.reported(agent, json.loads(json.dumps({"type": "status", **frame})))

@@ -1,0 +1,33 @@
+"""SQLite files: whether it is the place that fails or the content, and how a file is set aside."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path as File
+
+_PLACE = {
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_PERM,
+    sqlite3.SQLITE_READONLY,
+}
+
+
+def is_place(error: Exception) -> bool:
+    """What is wrong is the place (full, read-only, not permitted), not the content."""
+    if isinstance(error, sqlite3.OperationalError):
+        return error.sqlite_errorcode & 0xFF in _PLACE
+    return isinstance(error, OSError)
+
+
+def set_aside(file: File) -> File:
+    """What it is called from now on."""
+    aside = file.with_suffix(".unreadable")
+    for beside in ("", "-wal", "-shm"):
+        part = file.with_name(file.name + beside)
+        if part.exists():
+            part.replace(aside.with_name(aside.name + beside))
+    return aside
