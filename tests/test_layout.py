@@ -92,7 +92,7 @@ COVERED_ELSEWHERE = {
     ],
     "tests/mesh/naming/test_bind.py": ["mesh/naming/trace.py"],
     "tests/mesh/control/test_foresight.py": [
-        *(f"mesh/control/{name}.py" for name in ("destination", "difference", "effect", "precedent", "shape")),
+        *(f"mesh/control/{name}.py" for name in ("destination", "effect", "precedent")),
     ],
     "tests/mesh/control/test_journal.py": [f"mesh/control/{name}.py" for name in ("database", "journal_file", "past")],
     "tests/mesh/control/test_preview.py": ["mesh/control/settings_difference.py"],
