@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 SYNCED = "SYNCED"
 STALE = "STALE"
 NOT_SENT = "NOT SENT"
+SLOW_SECONDS = 5.0
 TYPES = ("LDS", "RDS", "SRDS", "CDS", "EDS", "SDS")
 
 
@@ -69,11 +70,12 @@ def _control_complaints(control: Answer) -> list[str]:
 
 
 def _snapshot_complaints(snapshot: Answer) -> list[str]:
-    if not (error := text(snapshot, "error", "")):
-        return []
-    return [
-        f"snapshot: not written since {_ago(number(snapshot, 'error_seconds'))}, a restart would know less ({error})"
-    ]
+    if error := text(snapshot, "error", ""):
+        since = _ago(number(snapshot, "error_seconds"))
+        return [f"snapshot: not written since {since}, a restart would know less ({error})"]
+    if (seconds := number(snapshot, "writing_seconds") or 0.0) >= SLOW_SECONDS:
+        return [f"snapshot: the disk has been writing for {duration(seconds)}"]
+    return []
 
 
 def _source_complaints(source: Answer) -> list[str]:
@@ -113,14 +115,12 @@ def _print(answer: Answer) -> None:
 def _control(answer: Answer) -> str:
     if not (control := section(answer, "control")):
         return ""
-    connected = yes(control, "connected")
-    to = " ".join((text(control, "url"), text(control, "replica", ""))).strip() if connected else "not connected"
-    table = (
-        f"{text(answer, 'table')} of {text(control, 'namespace')}" if control.get("version") is not None else "its own"
-    )
+    to = f"{text(control, 'url')} {text(control, 'replica', '')}".rstrip()
+    connected = f"{to}, connected" if yes(control, "connected") else "not connected"
+    whose = f" of {text(control, 'namespace')}" if number(control, "version") is not None else ", the agent's own"
     return (
-        f"control plane: {to} for {duration(number(control, 'since_seconds'))}\n"
-        f"table: {table}, in force for {duration(number(control, 'table_since_seconds'))}\n"
+        f"control plane: {connected} for {duration(number(control, 'since_seconds'))}\n"
+        f"table: {text(answer, 'table')}{whose}, in force for {duration(number(control, 'table_since_seconds'))}\n"
     )
 
 

@@ -128,3 +128,18 @@ async def test_json_is_what_the_agent_said(ask, admin) -> None:
     done = await ask("explain", "users", "-o", "json")
     assert done.exit_code == 1
     assert json.loads(done.stdout) == admin.answers["/explain?name=users"]
+
+
+async def test_what_comes_through_the_control_plane_is_said_to(ask, admin) -> None:
+    through = {**CONSUL, "through": "control plane"}
+    tree = {
+        "type": "leaf",
+        "path": "/#/consul/dc1/users",
+        "bound": {"id": "/#/consul/dc1/users", "path": "/"},
+        "state": {"confirmed_at": time.time() - 200, "endpoints": 1, "usable": True},
+        "source": through,
+        "taken": True,
+    }
+    admin.answers["/explain?name=users"] = answer() | {"tree": tree}
+    (line,) = [line for line in (await ask("explain", "users")).stdout.splitlines() if "/#/consul/dc1/users" in line]
+    assert "(source /#/consul: consul, long poll; through the control plane; confirmed 3m ago)" in line

@@ -87,3 +87,53 @@ async def test_json_is_what_the_agent_said_and_ends_the_same(ask, admin) -> None
 async def test_an_answer_with_less_in_it_is_shown_too(ask, admin) -> None:
     admin.answers["/status"] = {"ready": True}
     assert (await ask("status")).exit_code == 0
+
+
+CONTROL = {
+    "connected": True,
+    "url": "https://control.example:4180/v1/agent",
+    "replica": "control-1",
+    "reason": None,
+    "since_seconds": 200.0,
+    "namespace": "shop",
+    "name": "host7",
+    "version": 17,
+    "table_since_seconds": 130.0,
+    "refused": None,
+}
+
+
+async def test_the_control_plane_and_its_table_are_named(ask, admin) -> None:
+    admin.answers["/status"] = well(control=CONTROL, table="17+0a1b2c3d")
+    done = await ask("status")
+    assert (done.exit_code, done.stderr) == (0, "")
+    assert [line.rstrip() for line in done.stdout.splitlines()][3:5] == [
+        "control plane: https://control.example:4180/v1/agent control-1, connected for 3m",
+        "table: 17+0a1b2c3d of shop, in force for 2m",
+    ]
+
+
+async def test_a_control_plane_that_is_away_and_a_table_that_is_refused_are_complaints(ask, admin) -> None:
+    refused = {"version": 18, "reason": "dtab, line 3, column 1: '/' expected"}
+    away = {"connected": False, "url": None, "reason": "connection refused", "version": None, "refused": refused}
+    admin.answers["/status"] = well(control=CONTROL | away, table="0a1b2c3d")
+    done = await ask("status")
+    assert done.exit_code == 1
+    assert done.stderr.splitlines() == [
+        "✗ control plane: not connected for 3m (connection refused); what is known goes on",
+        f"✗ table: version 18 of shop can't be used, the last good one stays in force ({refused['reason']})",
+    ]
+    assert [line.rstrip() for line in done.stdout.splitlines()][3:5] == [
+        "control plane: not connected for 3m",
+        "table: 0a1b2c3d, the agent's own, in force for 2m",
+    ]
+
+
+async def test_a_disk_that_takes_nothing_is_a_complaint(ask, admin) -> None:
+    snapshot = {"written_at": 1.0, "writing_seconds": None, "error": "disk full", "error_seconds": 300.0}
+    admin.answers["/status"] = well(snapshot=snapshot)
+    done = await ask("status")
+    assert done.exit_code == 1
+    assert done.stderr.splitlines() == ["✗ snapshot: not written since 5m ago, a restart would know less (disk full)"]
+    admin.answers["/status"] = well(snapshot=snapshot | {"error": None, "writing_seconds": 12.0})
+    assert (await ask("status")).stderr.splitlines() == ["✗ snapshot: the disk has been writing for 12s"]
