@@ -73,8 +73,8 @@ COVERED_ELSEWHERE = {
     "tests/mesh/agent/test_tls_passthrough.py": ["mesh/agent/sni_resolver.py", "mesh/agent/stream_routers.py"],
     "tests/mesh/agent/test_snapshot.py": ["mesh/agent/snapshot_file.py", "mesh/agent/snapshot_rows.py"],
     "tests/mesh/agent/test_supervisor.py": [
-        *(f"mesh/agent/{name}.py" for name in ("adoption", "brain", "brain_process", "child", "entries", "plan")),
-        *(f"mesh/agent/{name}.py" for name in ("envoy_process", "log", "wiring")),
+        *(f"mesh/agent/{name}.py" for name in ("adoption", "brain", "brain_process", "child", "plan")),
+        *(f"mesh/agent/{name}.py" for name in ("entries", "envoy_process", "log", "wiring")),
         "mesh/envoy/binary.py",
     ],
     "tests/mesh/agent/test_names_in_use.py": ["mesh/agent/names.py", "mesh/agent/shown.py"],
@@ -88,7 +88,7 @@ COVERED_ELSEWHERE = {
         "mesh/config/identifiers.py",
         "mesh/policy/entry.py",
         *(f"mesh/config/{name}.py" for name in ("checks", "edge", "fields", "material", "model", "policies")),
-        *(f"mesh/config/{name}.py" for name in ("problem", "reading", "report", "routers", "wording")),
+        *(f"mesh/config/{name}.py" for name in ("problem", "reading", "report", "routers", "sections", "wording")),
     ],
     "tests/mesh/naming/test_bind.py": ["mesh/naming/trace.py"],
     "tests/mesh/control/test_foresight.py": [

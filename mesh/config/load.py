@@ -3,25 +3,16 @@
 from __future__ import annotations
 
 import pathlib
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TypeVar
 
-from pydantic import BaseModel, ValidationError
-
-from discovery import registry
-from discovery.settings import SourceConfig
 from mesh.config import certificates, checks, document, material, policies, reading, wording
-from mesh.config.document import Document, Loc, Value
+from mesh.config.document import Document, Loc
 from mesh.config.model import Config
 from mesh.config.problem import ConfigError, Problem
 from mesh.config.report import Report, Table
+from mesh.config.sections import Sections
 from mesh.naming.dtab import DtabSyntaxError, parse_dtab
 from mesh.naming.signature import LEAST_KEY_BYTES
-
-Model = TypeVar("Model", bound=BaseModel)
-
-SOURCE_EXAMPLE = "{kind: files, folder: disco}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +55,12 @@ class _Examination:
         self._path = path
         self._document = read
         self._report = Report(str(path), read)
+        self._sections = Sections(path.parent, read, self._report)
         self._table = Table()
 
     def run(self, material_too: bool) -> Examined:
         self._report.flaws()
-        keys = self._keys()
+        keys = self._sections.keys(Config)
         config = None if keys is None else self._config(keys)
         errors = self._report.problems
         looked: list[_Looked] = []
@@ -102,60 +94,16 @@ class _Examination:
         there.unverified.extend(material.unverified(entries, above))
         return [here] if there is here else [here, there]
 
-    def _keys(self) -> dict[str, object] | None:
-        value = self._document.value
-        if isinstance(value, dict):
-            return dict(value)
-        if self._document.flaws:
-            return None
-        if value is None:
-            return {}
-        known = ", ".join(Config.model_fields)
-        self._report.value((), "a section of keys expected", f"Keys here: {known}")
-        return None
-
     def _config(self, keys: dict[str, object]) -> Config | None:
-        sources = self._sources(keys.pop("sources", None))
+        sources = self._sections.sources(keys.pop("sources", None))
         keys["sources"] = tuple(sources.values())
         self._read_table(keys)
         self._read_policies(keys)
-        config = self._validated(Config, keys, ())
+        config = self._sections.validated(Config, keys, ())
         if config is None or self._report.problems:
             self._report.problems += self._report.found(checks.source_contradictions(sources), self._table)
             return None
         return config
-
-    def _sources(self, entries: object) -> dict[int, SourceConfig]:
-        if entries is None:
-            return {}
-        if not isinstance(entries, list):
-            self._report.value(("sources",), "a list expected", f"Write for example `sources: [{SOURCE_EXAMPLE}]`")
-            return {}
-        sources = ((index, self._source(entry, ("sources", index))) for index, entry in enumerate(entries))
-        return {index: source for index, source in sources if source is not None}
-
-    def _source(self, entry: Value, loc: Loc) -> SourceConfig | None:
-        if not isinstance(entry, dict):
-            hint = f"Write for example `- {SOURCE_EXAMPLE}`"
-            self._report.value(loc, "a section of keys expected", hint)
-            return None
-        kind, kinds = entry.get("kind"), registry.registered()
-        if "kind" not in entry:
-            hint = f"Kinds of source here: {', '.join(kinds)}"
-            self._report.value((*loc, "kind"), "the key is missing", hint)
-            return None
-        if not isinstance(kind, str) or kind not in kinds:
-            hint = wording.unknown(str(kind), kinds)
-            message = f"no kind of source is called {kind!r}"
-            self._report.value((*loc, "kind"), message, hint)
-            return None
-        model = registry.load(kind)
-        if isinstance(model, registry.Broken):
-            hint = "Install or repair it, or remove this source"
-            self._report.value((*loc, "kind"), str(model), hint)
-            return None
-        source = self._validated(model, entry, loc)
-        return None if source is None else _placed(source, self._path.parent)
 
     def _read_table(self, keys: dict[str, object]) -> None:
         name, inline, loc = keys.get("dtab_file"), keys.get("dtab"), ("dtab_file",)
@@ -205,22 +153,3 @@ class _Examination:
             except OSError as error:
                 message = f"{file}: the file can't be read: {(error.strerror or str(error)).lower()}"
                 self._report.value(loc, message, "Give the path of a readable file")
-
-    def _validated(self, model: type[Model], keys: Mapping[str, object], loc: Loc) -> Model | None:
-        try:
-            return model.model_validate(keys, context={"folder": self._path.parent})
-        except ValidationError as error:
-            for details in error.errors(include_url=False):
-                self._report.refused(details, model, loc)
-        except RuntimeError as error:
-            # pathlib says it so when a home folder is unknown; a source's own checks may do likewise.
-            self._report.value(loc, str(error).rstrip(".").lower(), "Correct the entry")
-        return None
-
-
-def _placed(model: Model, folder: pathlib.Path) -> Model:
-    """Relative files and folders of a source, seen from the folder of the configuration."""
-    values = {name: getattr(model, name) for name in type(model).model_fields}
-    places = {name: folder / value for name, value in values.items() if isinstance(value, pathlib.Path)}
-    sections = {name: _placed(value, folder) for name, value in values.items() if isinstance(value, BaseModel)}
-    return model.model_copy(update={**places, **sections})

@@ -24,7 +24,7 @@ SOCKET_NAME_LIMIT = 90
 MOST_WORKERS = 4
 
 
-def _socket_folder(path: pathlib.Path) -> pathlib.Path:
+def socket_folder(path: pathlib.Path) -> pathlib.Path:
     if len(os.fsencode(path)) > SOCKET_NAME_LIMIT:
         raise ValueError(f"a folder of at most {SOCKET_NAME_LIMIT} bytes expected, because Unix sockets stand in it")
     return path
@@ -110,7 +110,7 @@ class Log(Section):
 
 
 class Config(Section):
-    run_dir: Annotated[Place, AfterValidator(_socket_folder)] = Field(
+    run_dir: Annotated[Place, AfterValidator(socket_folder)] = Field(
         validate_default=True, default_factory=partial(places.run_dir, os.environ), examples=["/run/tieline"]
     )
     """The folder of sockets and locks. Without it: `$XDG_RUNTIME_DIR/tieline`, else `/run/tieline`."""
