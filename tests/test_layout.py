@@ -96,7 +96,7 @@ COVERED_ELSEWHERE = {
     ],
     "tests/mesh/control/test_journal.py": [f"mesh/control/{name}.py" for name in ("database", "journal_file", "past")],
     "tests/mesh/control/test_preview.py": ["mesh/control/settings_difference.py"],
-    "tests/mesh/control/test_seen.py": ["mesh/control/status.py"],
+    "tests/mesh/control/test_load.py": ["mesh/control/config.py"],
     "tests/mesh/envoy/test_routes.py": ["mesh/naming/shares.py"],
     "tests/mesh/xds": [f"mesh/xds/{name}.py" for name in ("events", "status", "stream")],
     "tests/mesh/envoy": ["mesh/envoy/packing.py"],
