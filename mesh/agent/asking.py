@@ -22,8 +22,14 @@ class Question:
         self._change = asyncio.Event()
         self._wanted: set[Path] = set()
 
-    def on_state(self) -> None:
-        self._change.set()
+    def on_state(self, path: Path | None = None) -> None:
+        """None: anything may have changed."""
+        if path is None or path in self._wanted:
+            self._change.set()
+
+    async def changed(self) -> None:
+        """Returns when something it wants has changed since it last looked."""
+        await self._change.wait()
 
     async def settled(self, walk: Callable[[], Binding], until: float) -> Binding:
         """`walk`, again and again, until all it wants has an answer; at `until` (the loop's time) as far as it is."""
@@ -79,9 +85,9 @@ class Asking:
     patience_seconds: float
     _open: set[Question] = field(default_factory=set)
 
-    def on_state(self) -> None:
+    def on_state(self, path: Path | None = None) -> None:
         for question in self._open:
-            question.on_state()
+            question.on_state(path)
 
     @contextmanager
     def question(self) -> Iterator[Question]:
@@ -93,5 +99,6 @@ class Asking:
             self._open.discard(question)
             question.release()
 
-    def until(self) -> float:
-        return asyncio.get_running_loop().time() + self.patience_seconds
+    def until(self, seconds: float | None = None) -> float:
+        """`seconds`: instead of the usual patience."""
+        return asyncio.get_running_loop().time() + (self.patience_seconds if seconds is None else seconds)

@@ -46,8 +46,12 @@ def dead(dtab: Dtab) -> Iterator[Remark]:
 def circles(dtab: Dtab) -> Iterator[Remark]:
     """Found by trying a name under each prefix while no platform knows any."""
     seen: set[frozenset[int]] = set()
+    paths: set[Path] = set()
     for dentry in dtab:
         path = Path("x" if isinstance(element, Wildcard) else element for element in dentry.prefix).then(("x",))
+        if path in paths:
+            continue
+        paths.add(path)
         binding = bind(dtab, path, (), _nobody, exhaustive=True)
         if not isinstance(binding.tree, Broken) or binding.tree.kind != "max_depth":
             continue

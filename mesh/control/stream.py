@@ -109,6 +109,8 @@ class Streams:
         self._limits = limits or Limits()
         self._streams: dict[str, _Stream] = {}
         self._ending = False
+        self.sent = 0
+        """Frames, to all agents together."""
 
     def __len__(self) -> int:
         return len(self._streams)
@@ -245,6 +247,7 @@ class Streams:
                     for frame in itertools.islice(due, _AT_ONCE):
                         await stream.socket.send_frame(frame, WSMsgType.TEXT)
                         sent += 1
+                        self.sent += 1
                 if sent == _AT_ONCE:
                     await asyncio.sleep(0)
             except TimeoutError:
