@@ -97,6 +97,20 @@ COVERED_ELSEWHERE = {
     "tests/mesh/control/test_journal.py": [f"mesh/control/{name}.py" for name in ("database", "journal_file", "past")],
     "tests/mesh/control/test_preview.py": ["mesh/control/settings_difference.py"],
     "tests/mesh/control/test_load.py": ["mesh/control/config.py"],
+    "tests/mesh/control/test_service.py": [
+        *(f"mesh/control/{name}.py" for name in ("judging", "listening", "reporting", "vitals")),
+        "mesh/control/api/in_force.py",
+    ],
+    "tests/mesh/control/api/test_namespaces.py": ["mesh/control/api/writing.py"],
+    "tests/mesh/control/api/test_namerd_names.py": [
+        *(f"mesh/control/api/{name}.py" for name in ("binding", "watching")),
+    ],
+    "tests/mesh/control/api/test_serving.py": [
+        *(f"mesh/control/api/{name}.py" for name in ("reading", "recording", "route")),
+    ],
+    "tests/mesh/control/api/test_openapi.py": ["mesh/control/api/shapes.py"],
+    "tests/mesh/control/api/test_health.py": ["mesh/control/api/sources.py"],
+    "tests/mesh/control/test_seen.py": ["mesh/control/status.py"],
     "tests/mesh/envoy/test_routes.py": ["mesh/naming/shares.py"],
     "tests/mesh/xds": [f"mesh/xds/{name}.py" for name in ("events", "status", "stream")],
     "tests/mesh/envoy": ["mesh/envoy/packing.py"],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from mesh.cli import agent, configuration, dtab, explain, names, status, version
+from mesh.cli import agent, configuration, control, dtab, explain, names, status, version
 
 HELP = """One proxy per host, one name per service, and it tells you why.
 
@@ -29,6 +29,7 @@ def application() -> typer.Typer:
     app.command()(version.version)
     app.add_typer(dtab.commands())
     app.add_typer(configuration.commands())
+    app.add_typer(control.commands())
     return app
 
 
