@@ -34,31 +34,29 @@ class Judging:
     namers: Sequence[Namer]
     seconds: float | None = None
     _one: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
-    """One after the other, so that who asks for many doesn't stop all else."""
 
     async def lint(self, namespace: str, content: Content) -> list[Json]:
-        async with self._one:
-            names = [use.path for use in self.seen.uses(namespace, self.namers)]
-            read = await asyncio.to_thread(lint.read, content)
-            return await self._linted(namespace, content, read, names, None)
+        names = [use.path for use in self.seen.uses(namespace, self.namers)]
+        read = await asyncio.to_thread(lint.read, content)
+        return await self._linted(namespace, content, read, names, None)
 
     async def judge(self, namespace: str, before: Content, after: Content, limit: float) -> Judgement:
-        async with self._one:
-            uses, read = self.seen.uses(namespace, self.namers), await asyncio.to_thread(lint.read, after)
-            seen = None
-            if read.dtab is not None and read.policies is not None:
-                wanted = Rules(read.dtab, Policies([each.entry for each in read.policies]))
-                began = time.monotonic()
-                seen = await self.previewing.preview(uses, await asyncio.to_thread(rules, before), wanted, limit)
-                self.seconds = time.monotonic() - began
-            problems = await self._linted(namespace, after, read, [use.path for use in uses], seen)
-            return Judgement(problems, None if seen is None else as_json(seen))
+        uses, read = self.seen.uses(namespace, self.namers), await asyncio.to_thread(lint.read, after)
+        seen = None
+        if read.dtab is not None and read.policies is not None:
+            wanted = Rules(read.dtab, Policies([each.entry for each in read.policies]))
+            began = time.monotonic()
+            seen = await self.previewing.preview(uses, await asyncio.to_thread(rules, before), wanted, limit)
+            self.seconds = time.monotonic() - began
+        problems = await self._linted(namespace, after, read, [use.path for use in uses], seen)
+        return Judgement(problems, None if seen is None else as_json(seen))
 
     async def _linted(
         self, namespace: str, content: Content, read: Read, names: Sequence[Path], seen: Preview | None
     ) -> list[Json]:
-        """In a thread: a long table may take a while."""
-        found = await asyncio.to_thread(lint.lint, content, read, self._roots(namespace), names, seen)
+        """In a thread, because a long table takes a while; one after the other, because there are few."""
+        async with self._one:
+            found = await asyncio.to_thread(lint.lint, content, read, self._roots(namespace), names, seen)
         return [each.json() for each in found]
 
     def _roots(self, namespace: str) -> list[Path]:

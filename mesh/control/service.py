@@ -15,7 +15,7 @@ import socket
 import sys
 import time
 from collections.abc import Coroutine, Iterator
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, contextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, ExitStack, contextmanager
 
 import uvloop
 from aiohttp import web
@@ -81,7 +81,7 @@ class Control:
         self._config = config
         self.listens: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
         """The port, once it is open; None: only the socket is."""
-        self.replica = socket.gethostname()
+        self.replica = f"{socket.gethostname()}:{config.listen.port}" if config.listen.port else socket.gethostname()
         self.tables = Tables(store)
         self.in_force = InForce(self.tables)
         self.observatory = Observatory(every, self._on_state)
@@ -190,6 +190,10 @@ def _leaves(group: BaseExceptionGroup[Exception]) -> Iterator[BaseException]:
             yield each
 
 
+def _not_read_again() -> None:
+    logger.warning("the configuration is not read again; restart the control plane: agents don't notice")
+
+
 def _admits(request: web.Request, hello: Hello) -> str | None:
     caller = request[CALLER]
     if caller.may_have(hello.namespace):
@@ -202,6 +206,7 @@ async def run(config: ControlConfig) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _not_read_again)
     try:
         async with AsyncExitStack() as stack:
             kept: AbstractAsyncContextManager[Store] = config.kept_in.open()
@@ -216,20 +221,20 @@ async def run(config: ControlConfig) -> None:
 
 @contextmanager
 def _alone(config: ControlConfig) -> Iterator[None]:
-    """The only control plane in `run_dir`. Raises Unstartable."""
-    try:
-        for folder in (config.run_dir, config.state_dir):
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        lock = (config.run_dir / "control.lock").open("w")
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise Unstartable(f"{error.filename}: {reason}. Choose another folder") from error
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            text = f"another control plane runs in {config.run_dir}; end it, or give this one a run_dir of its own"
-            raise Unstartable(text) from error
+    """The only control plane in its folders. Raises Unstartable."""
+    with ExitStack() as stack:
+        for folder in dict.fromkeys((config.run_dir, config.state_dir)):
+            try:
+                folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+                lock = stack.enter_context((folder / "control.lock").open("w"))
+            except OSError as error:
+                reason = (error.strerror or str(error)).lower()
+                raise Unstartable(f"{error.filename}: {reason}. Choose another folder") from error
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                text = f"another control plane runs in {folder}; end it, or give this one folders of its own"
+                raise Unstartable(text) from error
         yield
 
 

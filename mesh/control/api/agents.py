@@ -8,7 +8,7 @@ from typing import Protocol
 
 from aiohttp import web
 
-from mesh.control.api.route import Answer, AnyRoute, Asked, NoBody, NoQuery, Plain, Refusal, Reply, Route, read
+from mesh.control.api.route import Answer, AnyRoute, Asked, Lenient, NoBody, NoQuery, Plain, Refusal, Reply, Route, read
 from mesh.control.api.shapes import Json
 from mesh.control.grants import Role
 
@@ -33,7 +33,7 @@ class AgentRoutes:
             read("/v1/agents", "Every agent, and its last report.", self._all, Json, NoQuery),
             read("/v1/agents/{agent}", "One agent.", self._one, Json, NoQuery, 404),
             read(names, "The names in use, as agents report them.", self._names, Json, NoQuery),
-            Route("GET", "/v1/agent", Role.AGENT, stream, self._stream, NoQuery, NoBody, upgraded),
+            Route("GET", "/v1/agent", Role.AGENT, stream, self._stream, Lenient, NoBody, upgraded),
         ]
 
     async def _all(self, _asked: Asked[NoQuery, NoBody]) -> Answer:
@@ -49,5 +49,5 @@ class AgentRoutes:
     async def _names(self, asked: Asked[NoQuery, NoBody]) -> Answer:
         return Answer({"namespace": asked.namespace, "names": list(self.reports.names(asked.namespace))})
 
-    async def _stream(self, asked: Asked[NoQuery, NoBody]) -> Reply:
+    async def _stream(self, asked: Asked[Lenient, NoBody]) -> Reply:
         return await self.stream(asked.request)

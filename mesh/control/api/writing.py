@@ -18,7 +18,7 @@ from mesh.control.audit import Unwritable
 from mesh.control.store.protocol import Conflict, Expected, Refused, StoreError, Unavailable
 from mesh.control.version import Change, Content, Version
 
-ROUNDS = 5
+ROUNDS = 10
 """How often others may be faster before a change is given up."""
 
 Wanted = Callable[[Version | None], Content | None]
@@ -108,9 +108,7 @@ class Writing:
             return None
         preview = await self.preview(order.namespace, current, content or Content(""))
         if preview["refused"] and not order.yes:
-            share, limit = f"{preview['moved_share'] * 100:.3g} %", f"{self.limit * 100:.3g} %"
-            text = f"this would move {share} of the requests, and the limit is {limit}. Say yes if that is meant"
-            raise Refusal(409, text, preview=preview)
+            raise Refusal(409, _too_much(preview, self.limit), preview=preview)
         return preview
 
     async def preview(self, namespace: str, current: Version | None, content: Content) -> Json:
@@ -126,6 +124,18 @@ class Writing:
             await recording.begin()
         except Unwritable as error:
             raise Refusal(503, f"nothing was changed: {error}") from error
+
+
+def _too_much(preview: Json, limit: float) -> str:
+    moved, unknown = preview["moved_share"], preview["unknown_share"]
+    text = f"this would move {_percent(moved)} of the {preview['by']}"
+    if unknown:
+        text += f" and perhaps {_percent(unknown)} more"
+    return f"{text}, and the limit is {_percent(limit)}. Say yes if that is meant"
+
+
+def _percent(share: float) -> str:
+    return f"{share * 100:.3g} %"
 
 
 def refuse_errors(problems: Sequence[Json]) -> None:

@@ -95,8 +95,24 @@ async def test_a_second_one_in_the_same_folder_is_refused() -> None:
         done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, check=False)
         assert done.returncode == 1
         assert "another control plane runs in" in done.stderr
+        (place / "another.yaml").write_text(
+            (place / "control.yaml").read_text().replace("run_dir: run", "run_dir: other")
+        )
+        command[-1] = str(place / "another.yaml")
+        done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, check=False)
+        assert (done.returncode, f"another control plane runs in {place / 'state'}" in done.stderr) == (1, True)
         async with asking(place) as session, session.get("/readyz") as response:
             assert response.status == 200, "the first one goes on"
+
+
+async def test_a_hangup_does_not_end_it() -> None:
+    with folder() as place, notified(place) as told, process(place) as running:
+        assert await asyncio.to_thread(told.recv, 100) == b"READY=1"
+        running.send_signal(signal.SIGHUP)
+        log = place / "control.log"
+        await eventually(lambda: "is not read again" in log.read_text(), PATIENCE, "the signal was not heard")
+        async with asking(place) as session, session.get("/readyz") as response:
+            assert response.status == 200
 
 
 CAN_NOT_START: list[Any] = [
@@ -233,6 +249,27 @@ async def test_a_client_is_known_by_its_certificate_and_a_stranger_is_nobody() -
             assert (await ask(None, Authorization=f"Bearer {token('writer')}")).status == 200
             with pytest.raises(aiohttp.ClientError):
                 await ask(foreign)
+
+
+async def test_the_process_knows_clients_by_their_certificates() -> None:
+    """With its own event loop, which has another TLS than this process."""
+    port = free_port()
+    with folder() as place, notified(place) as told:
+        authority = Authority()
+        authority.server("127.0.0.1").write(place, "control")
+        authority.write(place)
+        pair = authority.server("ci.example.org").write(place, "ci")
+        (place / "certs.yaml").write_text("certificates: [{name: ci.example.org, role: write}]\n")
+        tls = {"cert": "control.pem", "key": "control.key", "client_ca": "ca.pem"}
+        with process(place, listen={"port": port, "tls": tls}, tokens_file="certs.yaml", allow="none"):
+            assert await asyncio.to_thread(told.recv, 100) == b"READY=1"
+            context = authority.trusting()
+            context.load_cert_chain(*pair)
+            async with (
+                aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=context)) as session,
+                session.put(f"https://127.0.0.1:{port}{ONE}", json={"dtab": "/a => /b"}) as response,
+            ):
+                assert (response.status, (await response.json())["who"]) == (200, "ci.example.org")
 
 
 async def test_a_renewed_certificate_is_shown_to_new_clients_and_a_bad_one_never() -> None:
