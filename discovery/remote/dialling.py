@@ -43,14 +43,15 @@ class Pace:
 
 @dataclass(frozen=True, slots=True)
 class Dialling:
-    """How a control plane is reached. `token` is asked at each attempt; it may raise OSError or SourceError.
+    """How a control plane is reached. `token` (None: there is none) and `tls` are asked at each attempt, so that
+    what is renewed is used; they may raise OSError or SourceError.
 
     `server_name`: the name in its certificate, where that is not the host of the URL.
     """
 
     session: aiohttp.ClientSession
     token: Callable[[], str | None] = lambda: None
-    tls: ssl.SSLContext | bool = True
+    tls: Callable[[], ssl.SSLContext | bool] = lambda: True
     server_name: str | None = None
 
     @asynccontextmanager
@@ -61,15 +62,15 @@ class Dialling:
 
     async def _connect(self, url: URL, pace: Pace) -> aiohttp.ClientWebSocketResponse:
         try:
-            token = self.token()
+            token, tls = self.token(), self.tls()
         except (OSError, SourceError) as error:
-            raise Ended(f"no token can be had: {error}") from error
+            raise Ended(f"the token or the certificate can't be had: {error}") from error
         try:
             async with asyncio.timeout(pace.connect):
                 return await self.session.ws_connect(
                     url,
                     headers={} if token is None else {"authorization": f"Bearer {token}"},
-                    ssl=self.tls,
+                    ssl=tls,
                     server_hostname=self.server_name,
                     heartbeat=pace.heartbeat,
                     autoping=False,

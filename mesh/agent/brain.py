@@ -62,7 +62,8 @@ async def wired(config: Config, folder: File) -> AsyncIterator[Brain]:
     restored = snapshot.load(time.time())
     async with AsyncExitStack() as stack:
         entries = [await opened(stack, each, config.naming.bind_timeout) for each in config.sources]
-        brain = Brain(config, [*entries, *inet(config.naming.bind_timeout)], restored.observations, snapshot)
+        entries += inet(config.naming.bind_timeout)
+        brain = Brain(config, entries, restored, snapshot, Own.of(config, folder))
         await stack.enter_async_context(brain.observatory)
         if config.control is not None:
             fleet = await stack.enter_async_context(joined(brain, config.control))

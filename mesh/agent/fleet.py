@@ -17,6 +17,7 @@ from contextlib import asynccontextmanager
 import aiohttp
 
 from discovery.remote import frames
+from discovery.remote.dialling import Dialling
 from discovery.remote.link import Link
 from discovery.remote.offers import mounted
 from discovery.remote.reading import BadFrame
@@ -37,13 +38,10 @@ class Fleet:
         self._sources: str | None = None
         self.link = Link(
             [url + PATH for url in control.url],
-            session,
+            Dialling(session, token=self._token, tls=self._tls, server_name=control.tls.server_name),
             hello=self._hello,
             on_table=self._on_table,
             on_sources=self._on_sources,
-            token=self._token,
-            tls=self._tls,
-            server_hostname=control.tls.server_name,
             rng=random.Random(),  # noqa: S311 - spreads load, guards nothing
         )
         self._reporter = Reporter(brain, self.link.report, time.time())

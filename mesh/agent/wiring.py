@@ -149,7 +149,7 @@ class Brain:
     def _binder(self) -> Binder:
         naming, names = self.config.naming, self.config.names
         binder = Binder(
-            dtab=self.config.dtab,
+            dtab=self.in_force.table.dtab,
             namers=namers(self.entries),
             options=Options(alternate_on=frozenset(naming.alternate_on), max_depth=naming.max_depth),
             limits=Limits(names.limit, names.negative_limit),

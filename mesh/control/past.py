@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from discovery.address import Failed, Known, Pending, State
 from discovery.path import Path
-from mesh.agent.snapshot_file import decode, encode
+from mesh.agent.snapshot_rows import decode, encode
 from mesh.control.journal_file import FORGOTTEN
 from mesh.control.version import Content, Version
 
