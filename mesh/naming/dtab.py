@@ -188,6 +188,24 @@ def parse_path(text: str) -> Path:
     return _whole(text, "", lambda parser: parser.path())
 
 
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where each dentry begins and ends in its text, and whether a `;` stands behind the last."""
+
+    spans: tuple[tuple[int, int], ...]
+    is_closed: bool
+
+
+def layout(text: str) -> Layout:
+    """For who changes a table and keeps what else is written there. Raises DtabSyntaxError."""
+
+    def read(parser: _Parser) -> Layout:
+        parser.dtab()
+        return Layout(tuple(parser.spans), parser.is_closed)
+
+    return _whole(text, "", read)
+
+
 def _whole(text: str, where: str, read: Callable[[_Parser], T]) -> T:
     parser = _Parser(text, where)
     value = read(parser)
@@ -202,6 +220,8 @@ class _Parser:
         self.text, self.where, self.at = text, where, 0
         self.counted, self.line = 0, 1
         self.expected = "the end of the text"
+        self.spans: list[tuple[int, int]] = []
+        self.end, self.is_closed = 0, True
 
     def wrong(self, expected: str) -> DtabSyntaxError:
         return DtabSyntaxError(self.text, self.at, expected, self.where)
@@ -224,9 +244,12 @@ class _Parser:
             self.space()
             if self.at == len(self.text):
                 break
+            start = self.at
             dentries.append(self.dentry())
+            self.spans.append((start, self.end))
             self.space()
-            if not self.ate(";"):
+            self.is_closed = self.ate(";")
+            if not self.is_closed:
                 break
         return Dtab(dentries)
 
@@ -281,7 +304,9 @@ class _Parser:
             if not self.ate("*"):
                 raise self.wrong("'*'")
             self.space()
-        return Weighted(weight, self.simple(nesting))
+        simple = self.simple(nesting)
+        self.end = self.at
+        return Weighted(weight, simple)
 
     def number(self) -> float:
         found = _NUMBER.match(self.text, self.at)

@@ -167,6 +167,18 @@ def test_a_lookup_finds_what_trying_each_dentry_finds(table: Dtab, path: Path) -
     assert table.lookup(path) == expected
 
 
+@given(
+    st.lists(st.tuples(strategies.tables, st.sampled_from(("", " ", "\n", " # a; b => c\n"))), max_size=5),
+    st.booleans(),
+)
+def test_the_layout_says_where_each_dentry_stands(parts: list[tuple[Dtab, str]], closed: bool) -> None:
+    shown = [(dentry.show(), space) for table, space in parts for dentry in table]
+    text = ";".join(f"{space}{dentry}{space}" for dentry, space in shown) + (";" if closed and shown else "")
+    found = dtab.layout(text)
+    assert [text[start:end] for start, end in found.spans] == [dentry for dentry, _ in shown]
+    assert found.is_closed == (closed or not shown)
+
+
 @pytest.mark.parametrize("module", [dtab, pattern])
 def test_the_examples_of_the_documentation_hold(module: object) -> None:
     failed, tried = doctest.testmod(module)  # type: ignore[arg-type]
