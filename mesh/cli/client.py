@@ -1,45 +1,27 @@
-"""Asks the agent: HTTP with JSON answers, over its Unix socket or TCP. Small, because every command waits for it."""
+"""Asks the agent: over its Unix socket or TCP."""
 
 from __future__ import annotations
 
-import http.client
-import json
 import os
-import socket
 from pathlib import Path
 from typing import NoReturn
-from urllib.parse import urlencode, urlsplit
 
+from mesh.cli import connection
 from mesh.cli.answer import Answer
+from mesh.cli.connection import FAILURES, TIMEOUT_SECONDS, Reply
 from mesh.cli.ending import NO, UNREACHABLE, fail
-
-TIMEOUT_SECONDS = 10.0
-
-
-class _UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path: str) -> None:
-        super().__init__("localhost", timeout=TIMEOUT_SECONDS)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(self._path)
 
 
 def ask(where: str, path: str, **query: str | None) -> Answer:
     """The agent's answer; ends the command if there is none."""
-    asked = urlencode({key: value for key, value in query.items() if value is not None})
-    connection = _connection(where)
+    place = connection.place(where, "http")
+    if place is None:
+        fail(f"--admin: http://HOST:PORT or the path of a Unix socket expected, not {where!r}", 2)
     try:
-        connection.request("GET", f"{path}?{asked}" if asked else path)
-        response = connection.getresponse()
-        status, body = response.status, response.read()
-    except (OSError, http.client.HTTPException) as error:
+        reply = connection.exchange(place.connection(None, TIMEOUT_SECONDS), "GET", connection.target(path, query))
+    except FAILURES as error:
         _unreachable(where, error)
-    finally:
-        connection.close()
-    return _answer(where, path, status, body)
+    return _answer(where, path, reply)
 
 
 def agent(admin: str | None, config: Path | None) -> str:
@@ -59,19 +41,6 @@ def agent(admin: str | None, config: Path | None) -> str:
     return str(examined.config.admin_socket)
 
 
-def _connection(where: str) -> http.client.HTTPConnection:
-    if "://" not in where:
-        return _UnixConnection(where)
-    url = urlsplit(where)
-    try:
-        host, port = url.hostname, url.port
-    except ValueError:
-        host, port = None, None
-    if url.scheme != "http" or not host:
-        fail(f"--admin: http://HOST:PORT or the path of a Unix socket expected, not {where!r}", 2)
-    return http.client.HTTPConnection(host, port or 80, timeout=TIMEOUT_SECONDS)
-
-
 def _unreachable(where: str, error: Exception) -> NoReturn:
     match error:
         case FileNotFoundError():
@@ -87,13 +56,10 @@ def _unreachable(where: str, error: Exception) -> NoReturn:
     fail(f"the agent can't be reached at {where}: {reason}. {remedy}, or name another with --admin or -c", UNREACHABLE)
 
 
-def _answer(where: str, path: str, status: int, body: bytes) -> Answer:
-    try:
-        answer = json.loads(body)
-    except ValueError:
-        answer = None
-    if not isinstance(answer, dict):
-        fail(f"{where} answered {path} with {status} and no JSON object. Is it a Tieline agent?", UNREACHABLE)
-    if status >= 400:
-        fail(f"the agent answered: {answer.get('error', f'status {status}')}", NO)
-    return Answer(answer)
+def _answer(where: str, path: str, reply: Reply) -> Answer:
+    answer = reply.answer
+    if answer is None:
+        fail(f"{where} answered {path} with {reply.status} and no JSON object. Is it a Tieline agent?", UNREACHABLE)
+    if reply.status >= 400:
+        fail(f"the agent answered: {answer.get('error', f'status {reply.status}')}", NO)
+    return answer
