@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -157,6 +158,52 @@ def agent(folder: Path, settings: dict[str, object]) -> Iterator[Agent]:
         process = subprocess.Popen([TIELINE, "agent", "-c", str(config)], stdout=out, stderr=out)
     try:
         yield Agent(process, folder, port, config, log)
+    finally:
+        end(process)
+
+
+@dataclass(frozen=True, slots=True)
+class ControlPlane:
+    """A running control plane, and where to reach it."""
+
+    process: subprocess.Popen[bytes]
+    folder: Path
+    port: int
+    log: Path
+
+    @property
+    def socket(self) -> Path:
+        return self.folder / "run" / "control.sock"
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def until_ready(self) -> None:
+        deadline = time.monotonic() + READY_SECONDS
+        while "tieline.control: ready" not in (text := self.log.read_text()):
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"the control plane is not ready, or has ended:\n{text[-6000:]}")
+            time.sleep(0.02)
+
+
+@contextmanager
+def control(folder: Path, settings: dict[str, object], port: int | None = None) -> Iterator[ControlPlane]:
+    """A control plane in `folder`, ready; ended by its process id. What an earlier one kept there it has."""
+    port = port or free_port()
+    file, log = folder / "control.yaml", folder / "control.log"
+    defaults: dict[str, object] = {
+        "run_dir": str(folder / "run"),
+        "state_dir": str(folder / "state"),
+        "listen": {"port": port},
+    }
+    file.write_text(yaml.safe_dump({**defaults, **settings}))
+    with log.open("wb") as out:
+        process = subprocess.Popen([TIELINE, "control", "-c", str(file)], stdout=out, stderr=out)
+    try:
+        running = ControlPlane(process, folder, port, log)
+        running.until_ready()
+        yield running
     finally:
         end(process)
 

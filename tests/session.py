@@ -1,7 +1,8 @@
 """One reader of the manual at a shell: runs commands in order in one folder, says how each ended and what it printed.
 
-Like a reader, it runs `tieline agent` in a terminal of its own and goes on when it is ready, and goes on after `&` when
-the ports of that command are open. Fixed ports become free ones in what is run, and back in what is printed.
+Like a reader, it runs `tieline agent` and `tieline control` in terminals of their own, or in the background with a log,
+and goes on when they are ready; it goes on after any other `&` when the ports of that command are open. Fixed ports
+become free ones in what is run, and back in what is printed.
 """
 
 from __future__ import annotations
@@ -22,9 +23,11 @@ from typing import IO
 
 from scripts.consul import free_ports
 
-PORTS = ("4140", "9990", "8001", "8002", "8003", "8080")
+PORTS = ("4140", "4180", "9990", "8001", "8002", "8003", "8080")
 PATIENCE_SECONDS = 120.0
 _MARK = "\x01"
+_SERVES = re.compile(r"tieline (?:agent|control)(?: -c \S+)?(?: > (?P<log>\S+) 2>&1 &)?$")
+_READY = re.compile(r"tieline\.(?:supervisor|control): ready")
 _PORT = re.compile(rf"(?<=[:= ])({'|'.join(PORTS)})\b")
 
 
@@ -32,17 +35,21 @@ _PORT = re.compile(rf"(?<=[:= ])({'|'.join(PORTS)})\b")
 class Session:
     shell: subprocess.Popen[str]
     ports: dict[str, str]
-    log: Path
+    folder: Path
+    served: int = 0
 
     def write(self, name: str, text: str) -> None:
+        self._here(name).write_text(self._freed(text))
+
+    def _here(self, name: str) -> Path:
         """Where the reader is now."""
-        Path(f"/proc/{self.shell.pid}/cwd", name).write_text(self._freed(text))
+        return Path(f"/proc/{self.shell.pid}/cwd", name)
 
     def run(self, line: str) -> tuple[int, list[str]]:
         """How it ended, and what it printed."""
         command = self._freed(line)
-        if command.startswith("tieline agent"):
-            return self._agent(command)
+        if serves := _SERVES.match(command):
+            return self._serve(command, serves["log"])
         ended = self._ask(command)
         if command.rstrip().endswith("&"):
             self._until_open([port for port in self.ports.values() if port in command])
@@ -71,10 +78,14 @@ class Session:
                 return int(status), printed
         raise TimeoutError(f"{command} has not ended, or ended the shell, after {printed}")
 
-    def _agent(self, command: str) -> tuple[int, list[str]]:
-        self._ask(f"{command} > {self.log} 2>&1 &")
+    def _serve(self, command: str, named: str | None) -> tuple[int, list[str]]:
+        """`named`: the log, if the command itself goes to the background."""
+        self.served += 1
+        log = self._here(named) if named else self.folder / f"served-{self.served}.log"
+        log.unlink(missing_ok=True)  # An earlier run's says `ready`, too.
+        self._ask(command if named else f"{command} > {log} 2>&1 &")
         deadline = time.monotonic() + PATIENCE_SECONDS / 2
-        while "tieline.supervisor: ready" not in (text := self.log.read_text() if self.log.exists() else ""):
+        while not _READY.search(text := log.read_text() if log.exists() else ""):
             if time.monotonic() > deadline or self._ask("jobs %% > /dev/null 2>&1")[0]:
                 raise RuntimeError(f"{command} is not ready, or has ended:\n{text}")
             time.sleep(0.02)
@@ -115,7 +126,7 @@ def session(place: Path) -> Iterator[Session]:
         guard = threading.Timer(PATIENCE_SECONDS, os.killpg, (shell.pid, signal.SIGKILL))
         guard.start()
         try:
-            yield Session(shell, ports, place / "agent.log")
+            yield Session(shell, ports, place)
         finally:
             guard.cancel()
             _end(shell)

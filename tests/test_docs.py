@@ -17,6 +17,7 @@ from mesh.admin import server
 from mesh.agent import delegating, facts, proxy_metrics, proxy_rows, refusal, resolver
 from mesh.cli import offline
 from mesh.config.load import examine
+from mesh.control import grants, load
 from mesh.envoy import replies
 from mesh.naming import signature
 from mesh.naming.bind import Binding, Broken, Waiting, bind
@@ -40,6 +41,8 @@ VOLATILE = [
     (re.compile(r"up \d+(\.\d+)?(ms|s|m|h|d)"), "up TIME"),
     (re.compile(r"pid (\d+|-)"), "pid PID"),
     (re.compile(r"\d+ MiB"), "MEMORY"),
+    (re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d +\S+"), "WHEN WHO"),
+    (re.compile(r"replica \S+,"), "replica HOST,"),
     (re.compile(r"^proxy \S+: has version [0-9a-f]+"), "proxy HOST: has version VERSION"),
     (re.compile(r"^\S+(?= +TIME +SYNCED)"), "HOST"),
     (re.compile(r"^(tieline|envoy|python)([: ]+)\d+\.\d+\.\d+"), r"\1\2VERSION"),
@@ -96,7 +99,14 @@ def test_hardly_any_block_is_not_run() -> None:
 CONFIGURATIONS = [
     block
     for block in BLOCKS
-    if block.kind == "yaml" and re.search(r"^(dtab|sources|routers):", block.text, re.MULTILINE)
+    if block.kind == "yaml" and re.search(r"^(dtab|sources|routers|control):", block.text, re.MULTILINE)
+    if block.target != "control.yaml" and not re.search(r"^namespace:", block.text, re.MULTILINE)
+]
+CONTROL_PLANES = [
+    block
+    for block in BLOCKS
+    if block.target == "control.yaml"
+    or (block.kind == "yaml" and re.search(r"^(store|listen|journal):", block.text, re.MULTILINE))
 ]
 AUTHORITY = Authority()
 TABLES = [block for block in BLOCKS if block.kind == "dtab"]
@@ -111,6 +121,23 @@ def test_every_configuration_shown_loads(block: Block, tmp_path: Path) -> None:
         AUTHORITY.server("localhost").write(tmp_path, name)
     (tmp_path / "overrides.key").write_bytes(bytes(32))
     assert [str(problem) for problem in examine(file).errors] == []
+
+
+@pytest.mark.parametrize("block", CONTROL_PLANES, ids=named)
+def test_every_configuration_of_a_control_plane_loads(block: Block, tmp_path: Path) -> None:
+    cert, key = AUTHORITY.server("localhost").write(tmp_path, "control")
+    (tmp_path / "tokens.yaml").write_text("tokens: []\n")
+    text = block.text.replace("/etc/tieline/clients.pem", str(AUTHORITY.write(tmp_path, "clients")))
+    text = text.replace("/etc/tieline/tokens.yaml", "tokens.yaml")
+    text = text.replace("/etc/tieline/control.pem", str(cert)).replace("/etc/tieline/control.key", str(key))
+    (tmp_path / "control.yaml").write_text(text)
+    assert [str(problem) for problem in load.examine(tmp_path / "control.yaml").errors] == []
+
+
+@pytest.mark.parametrize("block", [block for block in BLOCKS if block.target == "example-tokens.yaml"], ids=named)
+def test_every_file_of_tokens_shown_is_one(block: Block, tmp_path: Path) -> None:
+    (tmp_path / "tokens.yaml").write_text(block.text)
+    assert grants.examine(tmp_path / "tokens.yaml").problems == ()
 
 
 @pytest.mark.parametrize("block", TABLES, ids=named)

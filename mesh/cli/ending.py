@@ -3,7 +3,7 @@
 0  yes, done
 1  the answer is no, or the input is bad
 2  the command line is wrong
-3  the agent can't be reached
+3  the agent or the control plane can't be reached
 """
 
 from __future__ import annotations

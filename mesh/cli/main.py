@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import typer
 
-from mesh.cli import agent, configuration, control, dtab, explain, names, status, version
+from mesh.cli import agent, apply, configuration, dtab, explain, names, shift, status, version
+from mesh.cli.control_client import on_control_plane
 
 HELP = """One proxy per host, one name per service, and it tells you why.
 
-Ends with 0: yes, done; 1: the answer is no, or bad input; 2: wrong command line; 3: the agent can't be reached.
+Ends with 0: yes, done; 1: the answer is no, or bad input; 2: wrong command line; 3: agent or control plane not reached.
 """
 
 
@@ -23,11 +24,11 @@ def application() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.command()(agent.agent)
-    app.command()(explain.explain)
-    app.command()(names.names)
-    app.command()(status.status)
+    for asking in (explain.explain, names.names, status.status, apply.apply, apply.preview, apply.lint, shift.shift):
+        app.command()(on_control_plane(asking))
     app.command()(version.version)
     app.add_typer(dtab.commands())
+    app.add_typer(dtab.policy_commands())
     app.add_typer(configuration.commands())
     app.add_typer(control.commands())
     return app

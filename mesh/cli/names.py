@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mesh.cli import client
+from mesh.cli import client, fleet
 from mesh.cli.answer import Answer, count, entries, number, text, texts
-from mesh.cli.ending import NO
+from mesh.cli.control_client import ControlPlane
+from mesh.cli.ending import NO, fail
+from mesh.cli.fleet import Fleet
 from mesh.cli.options import Admin, ConfigFile, Format, Output
 from mesh.cli.printing import duration, print_json, show
 
@@ -17,12 +19,19 @@ if TYPE_CHECKING:
 
 
 def names(
+    plane: ControlPlane,
     every: Annotated[bool, typer.Option("--all", help="Every name that the sources know, used or not.")] = False,
+    whole_fleet: Fleet = False,
     admin: Admin = None,
     config: ConfigFile = None,
     output: Output = Format.TABLE,
 ) -> None:
-    """The names in use on this host and what they are bound to."""
+    """The names in use, on this host or of the fleet, and what they are bound to."""
+    if whole_fleet or plane.is_named:
+        if every:
+            fail("--all is about one agent; of the fleet there are the names in use", 2)
+        fleet.names(plane, output)
+        return
     answer = client.ask(client.agent(admin, config), "/names", all="1" if every else None)
     if output is Format.JSON:
         print_json(answer)

@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from mesh.cli import client
+from mesh.cli import client, fleet
 from mesh.cli.answer import Answer, count, entries, number, section, text, texts, yes
+from mesh.cli.control_client import ControlPlane
 from mesh.cli.ending import NO
+from mesh.cli.fleet import Fleet
 from mesh.cli.options import Admin, ConfigFile, Format, Output
 from mesh.cli.printing import duration, print_json, show
 
@@ -22,8 +24,17 @@ SLOW_SECONDS = 5.0
 TYPES = ("LDS", "RDS", "SRDS", "CDS", "EDS", "SDS")
 
 
-def status(admin: Admin = None, config: ConfigFile = None, output: Output = Format.TABLE) -> None:
-    """Health of the agent: its sources, its proxies, and whether Envoy has what it should have."""
+def status(
+    plane: ControlPlane,
+    whole_fleet: Fleet = False,
+    admin: Admin = None,
+    config: ConfigFile = None,
+    output: Output = Format.TABLE,
+) -> None:
+    """Health of the agent: its sources, its proxies, and whether Envoy has what it should have. Or of the fleet."""
+    if whole_fleet or plane.is_named:
+        fleet.status(plane, output)
+        return
     answer = client.ask(client.agent(admin, config), "/status")
     wrong = complaints(answer)
     if output is Format.JSON:

@@ -102,8 +102,9 @@ class Drawing:
             yield Text(f"… and {len(endpoints) - MOST_ENDPOINTS} more; `-o json` shows all", style="dim")
 
 
-def drawing(tree: Answer, endpoints: Answer) -> Tree:
-    return Drawing(endpoints, time.time()).tree(tree)
+def drawing(tree: Answer, endpoints: Answer, moment: float | None = None) -> Tree:
+    """`moment`: ages are told as of then, in seconds since the epoch."""
+    return Drawing(endpoints, time.time() if moment is None else moment).tree(tree)
 
 
 def _children(node: Answer) -> Iterable[tuple[str, Answer]]:

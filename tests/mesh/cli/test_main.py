@@ -10,32 +10,39 @@ import pytest
 ROOT = Path(__file__).parents[3]
 COMMANDS = [
     "agent",
+    "apply",
     "explain",
+    "lint",
     "names",
+    "preview",
+    "shift",
     "status",
     "version",
-    "dtab check",
-    "dtab eval",
-    "dtab sign",
+    *(f"dtab {name}" for name in ("check", "diff", "edit", "eval", "get", "history", "rollback", "set", "sign")),
+    *(f"policy {name}" for name in ("diff", "edit", "get", "history", "set")),
     "config check",
     "config schema",
 ]
+GROUPS = ("config", "dtab", "policy")
 
 
 def test_every_command_is_listed(tieline) -> None:
     listed = re.findall(r"^  ([a-z]+) ", tieline("--help").stdout.split("Commands:")[1], re.MULTILINE)
     inner = [
         f"{group} {name}"
-        for group in ("dtab", "config")
+        for group in GROUPS
         for name in re.findall(r"^  ([a-z]+) ", tieline(group, "--help").stdout.split("Commands:")[1], re.MULTILINE)
     ]
-    assert sorted([name for name in listed if name not in ("dtab", "config")] + inner) == sorted(COMMANDS)
+    assert sorted([name for name in listed if name not in GROUPS] + inner) == sorted(COMMANDS)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_and_option_is_documented(command: str, tieline) -> None:
     manual = (ROOT / "docs" / "cli.md").read_text()
-    section = manual.split(f"## `tieline {command}")[1].split("\n## ")[0]
+    heading = command.partition(" ")[0] if command.startswith("policy ") else command
+    section = manual.split(f"## `tieline {heading}")[1].split("\n## ")[0]
+    if "#the-control-plane" in section:
+        section += manual.split("## The control plane\n")[1].split("\n## ")[0]
     said = tieline(*command.split(), "--help")
     assert said.exit_code == 0
     for option in set(re.findall(r"--[a-z-]+", said.stdout)) - {"--help"}:

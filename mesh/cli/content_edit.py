@@ -1,0 +1,69 @@
+"""`tieline dtab edit` and `tieline policy edit`"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import tempfile
+from pathlib import Path
+
+import typer
+
+from mesh.cli import held
+from mesh.cli.changing import Changing, DryRun, Outcome, Result, Why, Yes, at, conclude, say
+from mesh.cli.control_client import ControlPlane
+from mesh.cli.ending import fail
+from mesh.cli.held import Content, Held, Part
+from mesh.cli.options import Format
+from mesh.cli.table_file import read
+
+
+def edit(plane: ControlPlane, part: Part, why: Why = "", yes: Yes = False, dry_run: DryRun = False) -> None:
+    """Change what is in force with your editor ($VISUAL, else $EDITOR)."""
+    before = held.current(plane)
+    changing = Changing(plane, Format.TABLE, yes, dry_run)
+    file = _written(part, part.of(before))
+    outcome = _edited(changing, before, part, file, why)
+    if outcome.result is not Result.REFUSED and not dry_run:
+        file.unlink()
+        conclude(outcome, Format.TABLE)
+        return
+    say(outcome)
+    typer.echo(f"Your text is in {file}; `tieline {part.group} set {file}` tries again", err=True)
+    raise typer.Exit(outcome.result is Result.REFUSED)
+
+
+def _edited(changing: Changing, before: Held, part: Part, file: Path, why: str) -> Outcome:
+    """A text that is refused may be edited again, until it is given up."""
+    while True:
+        _open(file)
+        text = read(str(file))
+        if text.rstrip("\n") == part.of(before).rstrip("\n"):  # Editors end the last line.
+            return Outcome(before.namespace, Result.UNCHANGED, before.number)
+        content = Content.of(part, text)
+        outcome = changing.foresee(before, content, at(str(file)), "yours")
+        outcome = changing.make(before, content, why, outcome)
+        again = outcome.result is Result.REFUSED and outcome.current is None and changing.asks
+        if not again:
+            return outcome
+        say(outcome)
+        if not typer.confirm("Edit it again?", default=True):
+            return outcome
+
+
+def _open(file: Path) -> None:
+    editor = os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi"
+    try:
+        done = subprocess.run([*shlex.split(editor), str(file)], check=False)
+    except (OSError, ValueError) as error:
+        fail(f"the editor {editor!r} can't be started: {error}. Set $EDITOR. Your text is in {file}")
+    if done.returncode != 0:
+        fail(f"the editor {editor!r} ended with {done.returncode}; nothing was changed. Your text is in {file}")
+
+
+def _written(part: Part, text: str) -> Path:
+    number, name = tempfile.mkstemp(prefix="tieline-", suffix=part.suffix)
+    with os.fdopen(number, "w") as file:
+        file.write(text)
+    return Path(name)

@@ -1,0 +1,223 @@
+"""A shift under way: a step, a look at what it did, and the next; or everything back as it was."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import NoReturn
+
+import typer
+
+from mesh.cli import foreseen, held, shift_watch
+from mesh.cli.answer import entries, text
+from mesh.cli.changing import problem_lines
+from mesh.cli.content_commands import there
+from mesh.cli.control_client import ControlPlane, Denied, Unreachable
+from mesh.cli.ending import NO, fail
+from mesh.cli.held import Content, Held, Refused
+from mesh.cli.options import Format
+from mesh.cli.shift_telling import Telling
+from mesh.cli.shift_watch import POLL_SECONDS, SETTLED_SECONDS, Judging, Verdict, patiently
+from mesh.cli.shifting import WHOLE, NotShiftable, Standing, standing, steps
+
+MOST_VERSIONS = 199
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """`step`: in percent. `every`: seconds. `below`: from 0 to 1."""
+
+    name: str
+    to: str
+    step: float
+    every: float
+    below: float
+    least: int
+    why: str
+
+    @property
+    def mark(self) -> str:
+        """How the reason of each of its versions begins."""
+        return f"shift {self.name} to {self.to}: "
+
+    def reason(self, percent: float) -> str:
+        return f"{self.mark}{percent:g} %" + (f" ({self.why})" if self.why else "")
+
+
+@dataclass(slots=True)
+class Run:
+    """`last`: the version that this run takes to be in force. `base`: the one before the first step."""
+
+    plane: ControlPlane
+    order: Order
+    telling: Telling
+    yes: bool
+    standing: Standing
+    last: Held
+    base: Held
+    names: frozenset[str] = frozenset()
+
+    @classmethod
+    def begun(cls, plane: ControlPlane, order: Order, telling: Telling, *, yes: bool) -> Run:
+        """Goes on where an earlier run of the same order was left."""
+        last = there(plane, held.current(plane))
+        stands = _standing(last, order)
+        base = _base(plane, last, order) if stands.percent else last
+        return cls(plane, order, telling, yes, stands, last, base)
+
+    @property
+    def _steps(self) -> list[float]:
+        return list(steps(self.standing.percent, self.order.step))
+
+    def foresee(self, *, dry_run: bool) -> None:
+        """Shows where it ends, and asks. Ends the command if the first step is refused."""
+        whole, first = (self._foreseen(percent) for percent in (WHOLE, self._steps[0]))
+        self.names = frozenset({self.order.name, *(text(row, "name") for row in entries(whole.preview, "changed"))})
+        if self.telling.output is Format.TABLE:
+            plan = ", ".join(f"{percent:g}" for percent in self._steps)
+            typer.echo(f"steps: {plan} %, each watched for {self.order.every:g} s or more. At the end:")
+            foreseen.print_preview(whole.preview)
+        if not self.yes and (reason := foreseen.refused(first.preview)):
+            fail(f"the first step: {reason}")
+        if dry_run:
+            self.telling.event("planned", "nothing was changed", steps=self._steps, preview=whole.preview)
+        elif not self.yes and self.telling.asks and not typer.confirm("Begin?"):
+            fail("nothing was changed")
+
+    def to_the_end(self) -> None:
+        try:
+            for percent in self._steps:
+                self._step(percent)
+                self._watch(percent)
+        except KeyboardInterrupt:
+            self._reread()
+            self._left("stopped by hand")
+        self.telling.event("done", f"{self.order.name} leads to {self.order.to}", version=self.last.number)
+
+    def _step(self, percent: float) -> None:
+        content = Content(self.standing.at(percent))
+        done = patiently(lambda: self._put(content, self.order.reason(percent)), self._waits)
+        if isinstance(done, Refused):
+            self._stopped(done, "")
+        self.last = done
+        self.telling.event(
+            "step", f"version {done.number}: {percent:g} % to {self.order.to}", percent=percent, version=done.number
+        )
+
+    def _put(self, content: Content, why: str) -> Held | Refused:
+        done = held.put(self.plane, self.last, content, why, yes=self.yes)
+        if isinstance(done, Refused) and done.current is not None:
+            now = done.current
+            # It was made, and the answer got lost.
+            if (now.dtab, now.why, now.number) == (content.dtab, why, self.last.number + 1):
+                return now
+        return done
+
+    def _watch(self, percent: float) -> None:
+        """Until the step has proved good; else everything is undone."""
+        order, began, said = self.order, time.monotonic(), False
+        judging = Judging(order.below, order.least, order.every, patiently(self._counts, self._waits))
+        while True:
+            self._pause(began)
+            self._look()
+            seconds = time.monotonic() - began
+            verdict = judging.judge(patiently(self._counts, self._waits), seconds)
+            counted = judging.settled if judging.settled.requests else judging.all
+            state = f"{percent:g} %: {counted.requests} requests, {_rate(counted)}"
+            self.telling.live(f"{state}, {seconds:.0f} s")
+            if verdict is Verdict.BAD:
+                self._undo(f"only {_rate(counted)} of {counted.requests} requests")
+            if verdict is Verdict.GOOD:
+                self.telling.event("good", state, percent=percent, requests=counted.requests, failures=counted.failures)
+                return
+            if not said and seconds > max(order.every, SETTLED_SECONDS + POLL_SECONDS):
+                said = True
+                few = f"waiting: {judging.settled.requests} of {order.least} requests counted"
+                self.telling.event("waiting", few, percent=percent, requests=judging.settled.requests)
+
+    def _pause(self, began: float) -> None:
+        """To the end of the time, if that is near."""
+        rest = self.order.every - (time.monotonic() - began)
+        time.sleep(min(POLL_SECONDS, rest) if rest > 0 else POLL_SECONDS)
+
+    def _counts(self) -> shift_watch.Counts:
+        return shift_watch.counts(self.plane, self.names)
+
+    def _look(self) -> None:
+        now = patiently(lambda: held.current(self.plane), self._waits)
+        if (now.number, now.exists) != (self.last.number, True):
+            self._overtaken(now)
+
+    def _waits(self, reason: str) -> None:
+        self.telling.event("unreachable", f"{reason}. Waiting for it", reason=reason)
+
+    def _undo(self, reason: str) -> NoReturn:
+        why = f"shift {self.order.name} undone: {reason}"
+        to = self.base.number
+        done = patiently(lambda: held.roll_back(self.plane, self.last, to, why, yes=True), self._waits)
+        if isinstance(done, Refused):
+            self._stopped(done, f"{reason}, and it can't be undone: ")
+        line = f"undone: {reason}; version {done.number} is as version {to} was"
+        self.telling.event("undone", line, reason=reason, version=done.number)
+        raise typer.Exit(NO)
+
+    def _stopped(self, refused: Refused, before: str) -> NoReturn:
+        if refused.current is None:
+            self._left(f"{before}{refused.reason}")
+        self._overtaken(refused.current)
+
+    def _overtaken(self, theirs: Held) -> NoReturn:
+        who = f"{theirs.who} has made version {theirs.number}" if theirs.number else "the namespace was deleted"
+        line = f"stopped: {who}, which stays in force. Look at it: tieline dtab diff {self.last.number}"
+        self.telling.event("overtaken", line, who=theirs.who, version=theirs.number)
+        raise typer.Exit(NO)
+
+    def _reread(self) -> None:
+        """A step may have been made whose answer nobody waited for."""
+        try:
+            now = held.current(self.plane)
+        except (Unreachable, Denied):
+            return
+        if now.why.startswith(self.order.mark):
+            self.last = now
+
+    def _left(self, reason: str) -> NoReturn:
+        """What stands, and both ways on."""
+        stands = _standing(self.last, self.order).percent
+        line = f"stopped: {reason}. Version {self.last.number} stands, {stands:g} % to {self.order.to}"
+        again, back = "the same command goes on", f"tieline dtab rollback {self.base.number}"
+        self.telling.event(
+            "stopped", f"{line}; {again}, `{back}` goes back",
+            reason=reason, version=self.last.number, percent=stands, back=back,
+        )  # fmt: skip
+        raise typer.Exit(NO)
+
+    def _foreseen(self, percent: float) -> held.Foreseen:
+        seen = held.foresee(self.plane, Content(self.standing.at(percent)))
+        if seen.problems:
+            fail("\n".join(problem_lines(seen.problems, lambda _: "the table as it would be")))
+        return seen
+
+
+def _standing(now: Held, order: Order) -> Standing:
+    from discovery.path import Path
+    from mesh.naming.dtab import DtabSyntaxError
+
+    try:
+        return standing(now.dtab, Path.parse(order.name), Path.parse(order.to))
+    except (NotShiftable, DtabSyntaxError) as error:
+        fail(f"{now.namespace}, version {now.number}: {error}")
+
+
+def _base(plane: ControlPlane, last: Held, order: Order) -> Held:
+    """The version before the first step of this order. If it is too far back: the oldest that is known."""
+    found = held.versions(plane, MOST_VERSIONS)
+    earlier = (each for each in found if not each.why.startswith(order.mark) and each.number < last.number)
+    if not last.why.startswith(order.mark):
+        return last
+    return next(earlier, found[-1] if found else last)
+
+
+def _rate(counts: shift_watch.Counts) -> str:
+    success = counts.success
+    return "no success rate yet" if success is None else f"{success * 100:.4g} % successful"
