@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
-from mesh.control.grants import Role, digest, new_token
 
+from mesh.control.grants import Role, digest, new_token
 from scripts.running import Agent, ControlPlane, agent, control
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from mesh.cli import agent, apply, configuration, dtab, explain, names, shift, status, version
+from mesh.cli import agent, apply, configuration, control, dtab, explain, names, shift, status, version
 from mesh.cli.control_client import on_control_plane
 
 HELP = """One proxy per host, one name per service, and it tells you why.
