@@ -32,7 +32,10 @@ _HEARS = {hears.value: hears for hears in Hears}
 
 @dataclass(frozen=True, slots=True)
 class Hello:
-    """`table`, `sources`: the version of the table and the hash of the sources that the agent has."""
+    """`table`, `sources`: the version of the table and the hash of the sources that the agent has.
+
+    `table_at`: when that version was made. Another store, or one that was begun anew, may use the same number again.
+    """
 
     agent: str
     namespace: str = "default"
@@ -40,6 +43,7 @@ class Hello:
     table: int | None = None
     sources: str | None = None
     protocol: int = PROTOCOL
+    table_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +209,7 @@ def _hello(fields: Fields) -> Hello:
         version=fields.text("version", ""),
         table=fields.whole_or_none("table"),
         sources=fields.text_or_none("sources"),
+        table_at=fields.number_or_none("table_at"),
     )
 
 

@@ -63,6 +63,9 @@ class Fields:
             raise expected("a number", value, self.at(key))
         return float(value)
 
+    def number_or_none(self, key: str) -> float | None:
+        return None if self.values.get(key) is None else self.number(key)
+
     def whole(self, key: str, default: int | None = None) -> int:
         value = self.values.get(key, default)
         if isinstance(value, bool) or not isinstance(value, int):

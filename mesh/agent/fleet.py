@@ -87,6 +87,7 @@ class Fleet:
             namespace=self._control.namespace,
             version=importlib.metadata.version("tieline"),
             table=fleet.number if fleet else None,
+            table_at=fleet.at if fleet else None,
             sources=self._sources,
         )
 

@@ -254,7 +254,8 @@ class Hub:
         version = self._tables.get(hello.namespace)
         number = version.number if version else 0
         is_ahead = hello.table is not None and hello.table > number and self._tables.held is not None
-        if hello.table != number and not is_ahead:
+        is_another = hello.table_at is not None and version is not None and hello.table_at != version.at
+        if (hello.table != number or is_another) and not is_ahead:
             due.table_changed()
 
     # Frames

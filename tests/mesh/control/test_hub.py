@@ -383,6 +383,18 @@ def test_an_older_table_is_told_only_while_the_store_can_be_asked(held: str | No
     run()
 
 
+@pytest.mark.parametrize(("at", "told"), [(1.0, 0), (None, 0), (2.0, 1)])
+def test_a_version_of_another_store_is_another_table_though_its_number_is_the_same(at: float | None, told: int) -> None:
+    @virtual
+    async def run() -> None:
+        async with world() as it:
+            it.tables.put("/a => /b")
+            one = One(it.hub, Hello("host7", table=1, table_at=at, sources=it.offer.hash))
+            assert len(one.told()) == told
+
+    run()
+
+
 # Sources
 
 
