@@ -43,16 +43,16 @@ class Pace:
 
 @dataclass(frozen=True, slots=True)
 class Dialling:
-    """How a control plane is reached. `token` (None: there is none) and `tls` are asked at each attempt, so that
-    what is renewed is used; they may raise OSError or SourceError.
+    """How a control plane is reached.
 
-    `server_name`: the name in its certificate, where that is not the host of the URL.
+    `token` and `tls` are asked for at each attempt, and may raise OSError or SourceError. `server_hostname`: the name
+    in its certificate, where that is not the host of the URL.
     """
 
     session: aiohttp.ClientSession
     token: Callable[[], str | None] = lambda: None
     tls: Callable[[], ssl.SSLContext | bool] = lambda: True
-    server_name: str | None = None
+    server_hostname: str | None = None
 
     @asynccontextmanager
     async def open(self, url: URL, pace: Pace, heard: Callable[[], None]) -> AsyncIterator[Socket]:
@@ -71,7 +71,7 @@ class Dialling:
                     url,
                     headers={} if token is None else {"authorization": f"Bearer {token}"},
                     ssl=tls,
-                    server_hostname=self.server_name,
+                    server_hostname=self.server_hostname,
                     heartbeat=pace.heartbeat,
                     autoping=False,
                     max_msg_size=MOST_BYTES,

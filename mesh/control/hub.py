@@ -7,33 +7,18 @@ and an agent costs what it wants. Nothing is sent here: `mesh.control.stream` do
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from discovery.address import Failed, Pending, State
 from discovery.observatory import Observatory
 from discovery.path import Path
 from discovery.remote import frames
-from discovery.remote.frames import MOST_BYTES, Hello, Same, Sources, Table
+from discovery.remote.frames import MOST_BYTES, Hello, Same, Sources
 from discovery.remote.reading import BadFrame, path
-from mesh.control.version import Version
+from mesh.control.namespaces import Namespaces, Tables
 
 NAMES_A_FRAME = 1_000
-
-
-class Tables(Protocol):
-    """What is in force, by namespace; `mesh.control.tables`."""
-
-    held: str | None
-    """Why it may be old; None: it is fresh."""
-
-    def get(self, namespace: str) -> Version | None: ...
-
-    async def ready(self) -> None: ...
-
-    def subscribe(self, changed: Callable[[Version], None]) -> Callable[[], None]: ...
 
 
 class TooManyNames(Exception):
@@ -49,12 +34,6 @@ class _Name:
     frame: bytes | None = None
     """Of the present state; None: it was not encoded since it changed. So is `version`."""
     answered: bool = False
-
-
-@dataclass(slots=True, eq=False)
-class _Namespace:
-    here: set[Due] = field(default_factory=set)
-    frame: bytes | None = None
 
 
 class Due:
@@ -121,8 +100,9 @@ class Due:
         self._claimed.pop(name, None)
         self._due.pop(name, None)
 
-    def wants(self, name: _Name) -> bool:
-        return name in self._has
+    def left(self) -> None:
+        """Nothing is due any more; its names are released one by one."""
+        self._table_due = self._sources_due = False
 
     def names(self) -> list[_Name]:
         return list(self._has)
@@ -146,52 +126,36 @@ class Hub:
     def __init__(self, observatory: Observatory, offer: Sources, tables: Tables, *, most_names: int = 20_000) -> None:
         self._observatory = observatory
         self._offer = offer
-        self._tables = tables
+        self._namespaces = Namespaces(tables)
         self._most_names = most_names
-        self._all: dict[Due, Hello] = {}
+        self._all: dict[Due, Callable[[], None]] = {}
         self._names: dict[str, _Name] = {}
-        self._namespaces: dict[str, _Namespace] = {}
         self._sources_frame: bytes | None = None
-        self._tables_known = False
 
     def __len__(self) -> int:
         """How many names are wanted, by whomever."""
         return len(self._names)
 
     async def keep(self) -> None:
-        """No table is told before the store has answered: what we don't know is not an empty table."""
-        await self._tables.ready()
-        self._tables_known = True
-        unsubscribe = self._tables.subscribe(self._table_changed)
-        try:
-            for due, hello in self._all.items():
-                self._introduce(due, hello)
-            await asyncio.Event().wait()
-        finally:
-            unsubscribe()
+        await self._namespaces.keep()
 
     # Agents
 
     def join(self, hello: Hello, wake: Callable[[], None]) -> Due:
         due = Due(self, hello.namespace, wake)
-        self._all[due] = hello
-        self._namespaces.setdefault(hello.namespace, _Namespace()).here.add(due)
+        self._all[due] = self._namespaces.join(hello, due.table_changed)
         if hello.sources != self._offer.hash:
             due.sources_changed()
-        if self._tables_known:
-            self._introduce(due, hello)
         return due
 
     def leave(self, due: Due) -> None:
         """More than once does no harm."""
-        if self._all.pop(due, None) is None:
-            return
-        for name in due.names():
-            self._release(due, name)
-        namespace = self._namespaces[due.namespace]
-        namespace.here.discard(due)
-        if not namespace.here:
-            del self._namespaces[due.namespace]
+        leave_namespace = self._all.pop(due, None)
+        if leave_namespace is not None:
+            leave_namespace()
+            due.left()
+            for name in due.names():
+                self._release(due, name)
 
     def want(self, due: Due, names: Mapping[str, str | None]) -> None:
         """Raises BadFrame, TooManyNames. Who has left wants nothing any more."""
@@ -242,22 +206,6 @@ class Hub:
             for due in self._all:
                 due.sources_changed()
 
-    def _table_changed(self, version: Version) -> None:
-        namespace = self._namespaces.get(version.namespace)
-        if namespace is not None:
-            namespace.frame = None
-            for due in namespace.here:
-                due.table_changed()
-
-    def _introduce(self, due: Due, hello: Hello) -> None:
-        """The table, unless the agent has it; or has a newer one, while the store can't tell us of that."""
-        version = self._tables.get(hello.namespace)
-        number = version.number if version else 0
-        is_ahead = hello.table is not None and hello.table > number and self._tables.held is not None
-        is_another = hello.table_at is not None and version is not None and hello.table_at != version.at
-        if (hello.table != number or is_another) and not is_ahead:
-            due.table_changed()
-
     # Frames
 
     def frame(self, name: _Name) -> bytes:
@@ -271,24 +219,13 @@ class Hub:
             name.frame, name.answered = text.encode(), not isinstance(state, Pending)
         return name.frame
 
-    def table_frame(self, shown: str) -> bytes:
-        namespace = self._namespaces[shown]
-        if namespace.frame is None:
-            namespace.frame = frames.encode(_table(shown, self._tables.get(shown))).encode()
-        return namespace.frame
+    def table_frame(self, namespace: str) -> bytes:
+        return self._namespaces.frame(namespace)
 
     def sources_frame(self) -> bytes:
         if self._sources_frame is None:
             self._sources_frame = frames.encode(self._offer).encode()
         return self._sources_frame
-
-
-def _table(namespace: str, version: Version | None) -> Table:
-    if version is None:
-        return Table(namespace, 0, None, None)
-    content = version.content
-    dtab, policies = (None, None) if content is None else (content.dtab, content.policies)
-    return Table(namespace, version.number, dtab, policies, version.at, version.who, version.why)
 
 
 def _same(names: list[str]) -> bytes:

@@ -55,6 +55,7 @@ class Kept:
 
     def __init__(self) -> None:
         self.held: str | None = None
+        self.unreadable: dict[str, str] = {}
         self.known = asyncio.Event()
         self.known.set()
         self._versions: dict[str, Version] = {}
@@ -215,7 +216,7 @@ async def agent(
     ):
         link = Link(
             urls,
-            Dialling(session, token, tls),
+            Dialling(session, token, lambda: tls),
             hello=hello,
             on_table=on_table,
             on_sources=on_sources,

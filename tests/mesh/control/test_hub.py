@@ -370,29 +370,42 @@ async def test_no_table_is_told_before_the_store_has_answered() -> None:
             keeping.cancel()
 
 
-@pytest.mark.parametrize(("held", "told"), [("the store can't be asked", 0), (None, 1)])
-def test_an_older_table_is_told_only_while_the_store_can_be_asked(held: str | None, told: int) -> None:
+@pytest.mark.parametrize(
+    ("held", "unreadable", "told"),
+    [("the store can't be asked", {}, 0), (None, {"default": "it was set back"}, 0), (None, {"other": "x"}, 1)],
+)
+def test_an_older_table_is_told_only_while_the_store_can_be_believed(
+    held: str | None, unreadable: dict[str, str], told: int
+) -> None:
     @virtual
     async def run() -> None:
         async with world() as it:
             it.tables.put("/a => /b", number=16)
-            it.tables.held = held
+            it.tables.held, it.tables.unreadable = held, unreadable
             one = One(it.hub, Hello("host7", table=17, sources=it.offer.hash))
             assert len(one.told()) == told
 
     run()
 
 
-@pytest.mark.parametrize(("at", "told"), [(1.0, 0), (None, 0), (2.0, 1)])
-def test_a_version_of_another_store_is_another_table_though_its_number_is_the_same(at: float | None, told: int) -> None:
-    @virtual
-    async def run() -> None:
-        async with world() as it:
-            it.tables.put("/a => /b")
-            one = One(it.hub, Hello("host7", table=1, table_at=at, sources=it.offer.hash))
-            assert len(one.told()) == told
+@virtual
+async def test_a_namespace_that_can_not_be_read_is_not_one_that_does_not_exist() -> None:
+    async with world() as it:
+        it.tables.unreadable = {"default": "no JSON"}
+        one = One(it.hub)
+        assert one.told() == [it.offer]
+        it.tables.put("/a => /b")
+        assert one.told() == [Table("default", 1, "/a => /b", "", 1.0, "ann")]
 
-    run()
+
+@virtual
+async def test_a_store_that_has_lost_a_namespace_takes_no_table_away(caplog: pytest.LogCaptureFixture) -> None:
+    async with world() as it:
+        agents = [One(it.hub, Hello("host7", table=17, sources=it.offer.hash)) for _ in range(3)]
+        assert [each.told() for each in agents] == [[], [], []]
+        assert caplog.text.count("the store has no table of a namespace that agents have") == 1
+        it.tables.put("/a => /b")
+        assert [len(each.told()) for each in agents] == [1, 1, 1]
 
 
 # Sources
@@ -453,7 +466,9 @@ def test_a_name_is_written_as_it_is_shown(spelling: str) -> None:
 async def test_who_has_left_wants_nothing_any_more() -> None:
     async with world() as it:
         one = One(it.hub)
+        one.want(CARTS)
         it.hub.leave(one.due)
         one.want(USERS)
         await settle()
+        assert one.told() == []
         assert (len(it.hub), it.platform.open) == (0, 0)
