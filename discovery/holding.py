@@ -33,8 +33,11 @@ def vanished(read: Addr) -> str:
     return "all endpoints vanished" if isinstance(read, Bound) else "the name vanished"
 
 
-def loss(held: Addr, read: Addr, confirm_after: float) -> str:
+def gone(held: Addr, read: Addr) -> str:
     before, after = endpoints(held), {endpoint.key for endpoint in endpoints(read)}
-    gone = sum(endpoint.key not in after for endpoint in before)
-    what = f"{gone} of {len(before)} endpoints vanished at once" if isinstance(read, Bound) else vanished(read)
-    return f"{what}; waiting {confirm_after:g} s for a second full read"
+    count = sum(endpoint.key not in after for endpoint in before)
+    return f"{count} of {len(before)} endpoints vanished at once" if isinstance(read, Bound) else vanished(read)
+
+
+def loss(held: Addr, read: Addr, confirm_after: float) -> str:
+    return f"{gone(held, read)}; waiting {confirm_after:g} s for a second full read"

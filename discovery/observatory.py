@@ -142,7 +142,7 @@ class Observatory:
         source, settings = entry.source, entry.settings
         outage = Outage(root.show(), self._loop)
         if isinstance(source, Relays):
-            return Relaying(source, settings.bind_timeout, self._loop, outage, self._changed)
+            return Relaying(source, settings, self._loop, outage, self._changed)
         rereads = isinstance(source, Rereads) and settings.resync > 0
         scope = Scope(
             source=source,

@@ -3,7 +3,9 @@
     Pending ──told──▶ as told ──link lost──▶ Known(held) ──told──▶ as told
        └──bind timeout──▶ Failed ──told──▶ as told
 
-The other observatory may know less than we do, because it began anew: then what we know is held, too.
+The other observatory may know less than we do, because it began anew: then what we know is held, too. And it may have
+read its platform for the first time, which may lie: so a mass loss that is the first word after a lost link is believed
+later, as in `discovery.observing`, and what it takes serves as a last resort until the platform has been read again.
 """
 
 from __future__ import annotations
@@ -12,8 +14,9 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from discovery.address import Failed, Known, Pending, State
-from discovery.observing import tell
+from discovery.address import Addr, Failed, Known, Pending, State
+from discovery.holding import gone, is_mass_loss, merged, serves, vanished
+from discovery.observing import Settings, tell
 from discovery.outage import Outage
 from discovery.path import Path
 from discovery.source import Relays, Unavailable
@@ -21,10 +24,10 @@ from discovery.source import Relays, Unavailable
 
 @dataclass(frozen=True, slots=True)
 class Relaying:
-    """What the relayed observations of one source share. `bind_timeout`: seconds."""
+    """What the relayed observations of one source share."""
 
     source: Relays
-    bind_timeout: float
+    settings: Settings
     loop: asyncio.AbstractEventLoop
     outage: Outage
     changed: Callable[[Path, State], None]
@@ -33,13 +36,27 @@ class Relaying:
 class Relayed:
     """`state`, `start` and `stop` are those of an `Observation`."""
 
-    __slots__ = ("_bind_timer", "_end", "_relaying", "_restored", "_state", "name")
+    __slots__ = (
+        "_base",
+        "_bind_timer",
+        "_doubt_timer",
+        "_end",
+        "_relaying",
+        "_restored",
+        "_state",
+        "_suspected",
+        "name",
+    )
 
     def __init__(self, name: Path, relaying: Relaying, restored: Known | None) -> None:
         self.name = name
         self._relaying = relaying
         self._restored = restored is not None
         self._state: State = restored or Pending()
+        self._base: Addr | None = restored.addr if restored else None
+        self._suspected: Known | None = None
+        """What was told that may be a mass loss, while it is not believed."""
+        self._doubt_timer: asyncio.TimerHandle | None = None
         self._bind_timer: asyncio.TimerHandle | None = None
         self._end: Callable[[], None] | None = None
 
@@ -55,11 +72,12 @@ class Relayed:
     def start(self) -> None:
         if isinstance(self._state, Pending):
             relaying = self._relaying
-            self._bind_timer = relaying.loop.call_later(relaying.bind_timeout, self._give_up_waiting)
+            self._bind_timer = relaying.loop.call_later(relaying.settings.bind_timeout, self._give_up_waiting)
         self._end = self._relaying.source.relay(self.name, self._published)
 
     def stop(self) -> None:
         self._wait_no_more()
+        self._doubt_no_more()
         if self._end is not None:
             self._end()
             self._end = None
@@ -74,18 +92,68 @@ class Relayed:
         if isinstance(told, Known):
             self._wait_no_more()
             self._restored = False
-            self._set(told)
+            self._learn(told)
         elif isinstance(told, Failed) and not isinstance(self._state, Known):
             self._wait_no_more()
             self._set(told)
         else:
             self._know_nothing(told.reason)
 
+    def _learn(self, told: Known) -> None:
+        base, doubtful = self._base, self._suspected is not None or self._relaying.source.in_doubt(self.name)
+        if base is not None and doubtful and told.held is None and is_mass_loss(base, told.addr):
+            self._suspect(base, told)
+        else:
+            self._accept(told)
+
+    def _accept(self, told: Known) -> None:
+        self._doubt_no_more()
+        self._base = told.addr
+        self._set(told)
+
+    def _suspect(self, base: Addr, told: Known) -> None:
+        known = self.state
+        assert isinstance(known, Known)
+        after = self._relaying.settings.confirm_after
+        if self._suspected is None:
+            self._doubt_timer = self._relaying.loop.call_later(after, self._believe)
+        self._suspected = told
+        if known.lost is not None:
+            self._set(replace(known, lost=told.addr))
+        else:
+            held = f"{gone(base, told.addr)}, says a control plane that was not asked before; waiting {after:g} s"
+            self._set(replace(known, addr=merged(base, told.addr), held=held))
+
+    def _believe(self) -> None:
+        """What still serves is accepted. Of what doesn't, the last good is kept as a last resort."""
+        told, settings = self._suspected, self._relaying.settings
+        assert told is not None
+        assert isinstance(self._state, Known)
+        if serves(told.addr) or settings.last_resort <= settings.confirm_after:
+            self._accept(told)
+            return
+        later = settings.last_resort - settings.confirm_after
+        self._doubt_timer = self._relaying.loop.call_later(later, self._give_up)
+        kept = f"kept for {settings.last_resort:g} s, for names that have nothing else"
+        self._set(replace(self._state, held=f"{vanished(told.addr)}; {kept}", lost=told.addr))
+
+    def _give_up(self) -> None:
+        if self._suspected is not None:
+            self._accept(self._suspected)
+
+    def _doubt_no_more(self) -> None:
+        self._suspected = None
+        if self._doubt_timer is not None:
+            self._doubt_timer.cancel()
+            self._doubt_timer = None
+
     def _know_nothing(self, reason: str | None) -> None:
+        self._doubt_no_more()
         known = self.state
         if isinstance(known, Known):
             held = reason or "the control plane has no answer yet"
-            self._set(replace(known, held=f"restored from disk, not confirmed: {held}" if self._restored else held))
+            held = f"restored from disk, not confirmed: {held}" if self._restored else held
+            self._set(replace(known, held=held))
         elif self._bind_timer is None:
             self._set(Failed(self._no_answer(reason)))
         else:
@@ -97,7 +165,7 @@ class Relayed:
             self._set(Failed(self._no_answer(self._state.reason)))
 
     def _no_answer(self, reason: str | None) -> str:
-        text = f"no answer within {self._relaying.bind_timeout:g} s"
+        text = f"no answer within {self._relaying.settings.bind_timeout:g} s"
         return f"{text}: {reason}" if reason else text
 
     def _wait_no_more(self) -> None:

@@ -81,7 +81,8 @@ class Rereads(Protocol):
 class Relays(Protocol):
     """A source that passes on the states of another observatory, rather than stating facts.
 
-    What it publishes has been held, confirmed and damped already, so none of this is done again.
+    What it publishes has been held, confirmed and damped already, so none of this is done again, but for the first word
+    after the stream has ended: who says it may have begun anew, and not know of what there was.
     """
 
     def relay(self, name: Path, publish: Callable[[State | Unavailable], None]) -> Callable[[], None]:
@@ -90,6 +91,10 @@ class Relays(Protocol):
         Nothing is published before this returns, nor once the function it returns has been called, which ends it.
         A name is relayed once at a time. `publish` never fails, and may be given equal values.
         """
+        ...
+
+    def in_doubt(self, name: Path) -> bool:
+        """Whether what is published now is the first word of it since the stream ended: perhaps a first read."""
         ...
 
     def heard_at(self, name: Path) -> float:

@@ -10,6 +10,8 @@ from discovery.remote.frames import RemoteSource, Sources
 from discovery.source import Relays
 
 _ROOT = "#"
+LAST_RESORT_SECONDS = 30.0
+"""As a source's `last_resort` is unless said."""
 
 
 def offered(entries: Iterable[SourceEntry]) -> Sources:
@@ -24,8 +26,8 @@ def offered(entries: Iterable[SourceEntry]) -> Sources:
 
 
 def mounted(offer: Sources, relays: Relays, bind_timeout: float) -> list[SourceEntry]:
-    """For `Observatory.mount`. The settings of an observation are the control plane's: here it is relayed."""
-    settings = Settings(resync=0.0, bind_timeout=bind_timeout)
+    """For `Observatory.mount`. Most settings of an observation are the control plane's: here it is relayed."""
+    settings = Settings(resync=0.0, last_resort=LAST_RESORT_SECONDS, bind_timeout=bind_timeout)
     return [
         SourceEntry(each.prefix, each.kind, each.segments, relays, settings, each.fewest, each.longest, each.freshness)
         for each in offer.sources

@@ -56,6 +56,10 @@ class Relay:
             self._soon(self._tell_unavailable, name, relayed)
         return lambda: self._end(name, relayed)
 
+    def in_doubt(self, name: Path) -> bool:
+        relayed = self._names.get(name)
+        return relayed is not None and relayed.doubted_since is not None
+
     def heard_at(self, name: Path) -> float:
         relayed = self._names.get(name)
         return self.heard if relayed is None or relayed.doubted_since is None else relayed.doubted_since
@@ -105,8 +109,8 @@ class Relay:
 
     @staticmethod
     def _publish(relayed: _Name, state: State) -> None:
-        relayed.doubted_since = None
         relayed.publish(state)
+        relayed.doubted_since = None
 
     # When nobody answers
 

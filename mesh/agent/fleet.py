@@ -38,7 +38,7 @@ class Fleet:
         self._sources: str | None = None
         self.link = Link(
             [url + PATH for url in control.url],
-            Dialling(session, token=self._token, tls=self._tls, server_name=control.tls.server_name),
+            Dialling(session, token=self._token, tls=self._tls, server_hostname=control.tls.server_name),
             hello=self._hello,
             on_table=self._on_table,
             on_sources=self._on_sources,

@@ -102,7 +102,9 @@ class Namespaces:
         """Of the table, unless the agent has it, or has one of which we know too little to take it away."""
         version = self._tables.get(hello.namespace)
         number = version.number if version else 0
-        if hello.table != number and not self._is_in_doubt(hello.namespace, version, hello.table or 0):
+        is_another = hello.table_at is not None and version is not None and hello.table_at != version.at
+        differs = hello.table != number or is_another
+        if differs and not self._is_in_doubt(hello.namespace, version, hello.table or 0):
             told()
 
     def _is_in_doubt(self, namespace: str, version: Version | None, has: int) -> bool:

@@ -2,10 +2,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
-from discovery.address import Failed, Known, Neg, Pending, State
+from discovery.address import Addr, Failed, Known, Neg, Pending, State
 from discovery.observatory import Observatory, SourceEntry
 from discovery.observing import Settings
 from discovery.path import Path
@@ -24,11 +25,16 @@ class Relaying:
     def __init__(self) -> None:
         self.publish: dict[Path, Callable[[State | Unavailable], None]] = {}
         self.heard = 0.0
+        self.doubt = False
 
     def relay(self, name: Path, publish: Callable[[State | Unavailable], None]) -> Callable[[], None]:
         assert name not in self.publish
         self.publish[name] = publish
         return lambda: self.publish.__delitem__(name)
+
+    def in_doubt(self, name: Path) -> bool:
+        assert name in self.publish
+        return self.doubt
 
     def heard_at(self, name: Path) -> float:
         assert name in self.publish
@@ -39,7 +45,7 @@ class Relaying:
 
 
 def relayed(source: Relaying, root: Path = ROOT, segments: int = 2) -> SourceEntry:
-    return SourceEntry(root, "consul", segments, source, Settings(resync=0, bind_timeout=2.0))
+    return SourceEntry(root, "consul", segments, source, Settings(resync=0, last_resort=30.0, bind_timeout=2.0))
 
 
 def sky(source: Relaying, told: list[State] | None = None, restored: dict[Path, Known] | None = None) -> Observatory:
@@ -190,6 +196,71 @@ async def test_leaving_the_observatory_ends_every_relay() -> None:
     assert source.publish == {}
 
 
+# A control plane that began anew
+
+
+def lost(state: State) -> tuple[Addr, Addr | None, bool]:
+    assert isinstance(state, Known)
+    return state.addr, state.lost, state.held is not None
+
+
+@virtual
+async def test_rule_2_a_first_word_that_takes_all_away_is_held_and_then_a_last_resort() -> None:
+    source = Relaying()
+    async with sky(source) as it:
+        it.want(USERS)
+        source.tell(Known(up(1, 2), 1, 1))
+        source.doubt = True
+        source.tell(Known(up(), 2, 2))
+        assert lost(it.state(USERS)) == (up(1, 2), None, True)
+        source.doubt = False
+        await asyncio.sleep(1.9)
+        assert lost(it.state(USERS)) == (up(1, 2), None, True)
+        await asyncio.sleep(0.2)
+        assert lost(it.state(USERS)) == (up(1, 2), up(), True)
+        source.tell(Known(Neg(), 3, 3))
+        assert lost(it.state(USERS)) == (up(1, 2), Neg(), True)
+        await asyncio.sleep(27.8)
+        assert lost(it.state(USERS)) == (up(1, 2), Neg(), True)
+        await asyncio.sleep(0.2)
+        assert lost(it.state(USERS)) == (Neg(), None, False)
+
+
+@virtual
+async def test_half_of_them_lost_is_held_what_comes_serves_and_a_better_word_is_believed_at_once() -> None:
+    source = Relaying()
+    async with sky(source, restored={USERS: Known(up(1, 2, 3, 4), 1, 2)}) as it:
+        it.want(USERS)
+        source.doubt = True
+        source.tell(Known(up(9), 2, 2))
+        assert lost(it.state(USERS)) == (up(1, 2, 3, 4, 9), None, True)
+        source.doubt = False
+        source.tell(Known(up(1, 2, 9), 3, 3))
+        assert lost(it.state(USERS)) == (up(1, 2, 9), None, False)
+        source.tell(Known(up(), 4, 4))
+        assert lost(it.state(USERS)) == (up(), None, False)
+        source.tell(Known(up(1, 2, 3, 4), 5, 5))
+        source.doubt = True
+        source.tell(Known(up(9), 6, 6))
+        await asyncio.sleep(2.1)
+        assert lost(it.state(USERS)) == (up(9), None, False)
+
+
+@virtual
+async def test_a_loss_that_the_control_plane_itself_holds_is_its_affair_and_a_lost_link_confirms_nothing() -> None:
+    source = Relaying()
+    async with sky(source) as it:
+        it.want(USERS)
+        source.tell(Known(up(1, 2), 1, 1))
+        source.doubt = True
+        source.tell(Known(up(), 2, 2))
+        source.tell(Unavailable(DOWN))
+        await asyncio.sleep(60)
+        assert it.state(USERS) == Known(up(1, 2), 1, 0.0, DOWN)
+        source.tell(Known(Neg(), 3, 3, held="Consul can't be asked"))
+        assert it.state(USERS) == Known(Neg(), 3, 3, "Consul can't be asked")
+
+
 # Mounting
 
 
@@ -216,7 +287,7 @@ async def test_mounting_the_same_again_or_with_another_freshness_touches_no_name
         it.want(USERS)
         source.tell(Known(up(1), 1, 2))
         publish = source.publish[USERS]
-        it.mount([SourceEntry(ROOT, "other", 2, source, Settings(resync=0), longest=True)])
+        it.mount([replace(relayed(source), kind="other", longest=True)])
         assert source.publish[USERS] is publish
         assert len(told) == 1
         [(_, _, entry)] = it.known()

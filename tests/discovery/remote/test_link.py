@@ -105,6 +105,7 @@ async def test_it_greets_asks_with_what_it_has_and_releases() -> None:
             "version": "0.1.0",
             "table": None,
             "sources": None,
+            "table_at": None,
         }
         await host.bell.until(lambda: host.offers)
         await until_known(host)

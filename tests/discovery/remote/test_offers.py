@@ -15,6 +15,9 @@ class _Relays:
     def relay(self, name: Path, publish: Callable[[State | Unavailable], None]) -> Callable[[], None]:
         raise NotImplementedError
 
+    def in_doubt(self, name: Path) -> bool:
+        raise NotImplementedError
+
     def heard_at(self, name: Path) -> float:
         raise NotImplementedError
 
