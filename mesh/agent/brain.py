@@ -24,7 +24,7 @@ from mesh.admin.server import serving
 from mesh.agent import envoy_admin, sni_resolver
 from mesh.agent import resolver as resolving
 from mesh.agent.adoption import scopes, streams
-from mesh.agent.brain_process import HEARTBEAT_SECONDS, PIPE_VARIABLE
+from mesh.agent.brain_process import GO, GO_VARIABLE, HEARTBEAT_SECONDS, PIPE_VARIABLE
 from mesh.agent.entries import inet, opened
 from mesh.agent.facts import BrainFacts
 from mesh.agent.fleet import joined
@@ -151,7 +151,19 @@ async def _takes_connections(address: str, port: int) -> bool:
     return True
 
 
+def _told_to_go() -> bool:
+    """Waits for the supervisor's word; without one who would give it, there is nothing to wait for."""
+    waiting = os.environ.pop(GO_VARIABLE, None)
+    if waiting is None:
+        return True
+    word = os.read(int(waiting), len(GO))
+    os.close(int(waiting))
+    return word == GO
+
+
 def main() -> None:
+    if not _told_to_go():
+        return
     try:
         file = File(sys.argv[1])
         config = load(file)

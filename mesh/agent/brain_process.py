@@ -1,26 +1,72 @@
-"""The brain as a child: started, watched through its heartbeat, restarted. Callers of bound names don't notice."""
+"""The brain as a child: started, watched through its heartbeat, restarted. Callers of bound names don't notice.
+
+The first one is begun before the configuration has been looked at, because what it imports takes the longest time of a
+start. It waits to be told to go on, and ends when its supervisor has ended or does not want it.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
+import sys
 from asyncio.subprocess import Process
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from mesh.agent import child
 
 logger = logging.getLogger("tieline.supervisor")
 
 PIPE_VARIABLE = "TIELINE_SUPERVISOR_FD"
+GO_VARIABLE = "TIELINE_GO_FD"
+GO = b"go"
 HEARTBEAT_SECONDS = 5.0
 SILENCE_SECONDS = 30.0
 END_SECONDS = 5.0
 
 
+def arguments(config: str) -> list[str]:
+    return [sys.executable, "-m", "mesh.agent.brain", config]
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """`beats`: where it is heard; `go`: where it is told to go on. Both are file descriptors of ours."""
+
+    process: Process
+    beats: int
+    go: int
+
+    async def abandon(self) -> None:
+        os.close(self.go)
+        os.close(self.beats)
+        await child.end(self.process, END_SECONDS)
+
+
+async def begin(arguments: list[str]) -> Begun:
+    beats, beating = os.pipe()
+    going, go = os.pipe()
+    try:
+        told = {PIPE_VARIABLE: str(beating), GO_VARIABLE: str(going), "GRPC_ENABLE_FORK_SUPPORT": "0"}
+        process = await child.start(arguments, pass_fds=(beating, going), env={**os.environ, **told})
+    except BaseException:
+        os.close(beats)
+        os.close(go)
+        raise
+    finally:
+        os.close(beating)
+        os.close(going)
+    return Begun(process, beats, go)
+
+
 class BrainProcess:
-    def __init__(self, arguments: list[str], on_ready: Callable[[], None]) -> None:
+    """`begun`: the first one."""
+
+    def __init__(self, arguments: list[str], begun: Begun, on_ready: Callable[[], None]) -> None:
         self._arguments = arguments
+        self._begun: Begun | None = begun
         self._on_ready = on_ready
         self._announced = False
         self._process: Process | None = None
@@ -46,15 +92,14 @@ class BrainProcess:
             await asyncio.sleep(pause)
 
     async def _run_once(self) -> int:
-        reading, writing = os.pipe()
-        try:
-            environment = {**os.environ, PIPE_VARIABLE: str(writing), "GRPC_ENABLE_FORK_SUPPORT": "0"}
-            self._process = process = await child.start(self._arguments, pass_fds=(writing,), env=environment)
-        finally:
-            os.close(writing)
+        begun, self._begun = self._begun or await begin(self._arguments), None
+        self._process = process = begun.process
+        with contextlib.suppress(BrokenPipeError):  # It has ended already, which is seen below.
+            os.write(begun.go, GO)
+        os.close(begun.go)
         try:
             async with asyncio.TaskGroup() as tasks:
-                listening = tasks.create_task(self._listen(reading, process))
+                listening = tasks.create_task(self._listen(begun.beats, process))
                 code = await process.wait()
                 listening.cancel()
         finally:

@@ -8,6 +8,7 @@ import socket
 import sys
 from pathlib import Path as File
 
+from mesh.agent import brain_process
 from mesh.agent.seeing import access_log_problem
 from mesh.config.load import examine
 from mesh.config.model import Config
@@ -25,7 +26,7 @@ def plan(config: Config, file: File) -> dict[str, object]:
     target.chmod(0o600)
     return {
         "run_dir": str(config.run_dir),
-        "brain": [sys.executable, "-m", "mesh.agent.brain", str(file)],
+        "brain": brain_process.arguments(str(file)),
         "envoy": [
             str(_binary(config)),
             *("--config-path", str(target)),

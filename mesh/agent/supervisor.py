@@ -19,7 +19,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from mesh.agent import child
+from mesh.agent import brain_process, child
 from mesh.agent.brain_process import BrainProcess
 from mesh.agent.envoy_process import EnvoyProcess
 from mesh.agent.log import configure
@@ -57,10 +57,10 @@ async def read_plan(config: str) -> tuple[Plan, str]:
 
 
 class Supervisor:
-    def __init__(self, config: str, plan: Plan) -> None:
+    def __init__(self, config: str, plan: Plan, brain: brain_process.Begun) -> None:
         self._config = config
         self._plan = plan
-        self.brain = BrainProcess(plan.brain, self._on_ready)
+        self.brain = BrainProcess(plan.brain, brain, self._on_ready)
         self.envoy = EnvoyProcess(plan.envoy, Path(plan.run_dir), plan.drain_seconds)
         self._signals: asyncio.Queue[signal.Signals] = asyncio.Queue()
 
@@ -117,21 +117,25 @@ class Supervisor:
 
 
 async def supervise(config: str) -> int:
+    brain = await brain_process.begin(brain_process.arguments(config))
     try:
-        # The command line has shown the warnings already.
-        plan, _ = await read_plan(config)
+        plan, warnings = await read_plan(config)
     except BadPlan as bad:
         print(bad, file=sys.stderr)
+        await brain.abandon()
         return 1
+    for warning in warnings.splitlines():
+        print(f"warning: {warning}", file=sys.stderr)
     configure(plan.log_level, plan.log_format)
     lock = (Path(plan.run_dir) / "agent.lock").open("w")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         print(f"another agent runs in {plan.run_dir}; end it, or give this one a run_dir of its own", file=sys.stderr)
+        await brain.abandon()
         return 1
     with lock:
-        await Supervisor(config, plan).run()
+        await Supervisor(config, plan, brain).run()
         for leftover in ("bootstrap.json", "agent.lock"):
             (Path(plan.run_dir) / leftover).unlink(missing_ok=True)
     logger.info("stopped")
