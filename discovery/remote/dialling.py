@@ -43,7 +43,8 @@ class Pace:
 
 @dataclass(frozen=True, slots=True)
 class Dialling:
-    """How a control plane is reached.
+    """How a control plane is reached. `token` and `tls` are asked at each attempt, for what they read may be renewed,
+    or not be there yet. They may raise OSError or SourceError.
 
     `token` and `tls` are asked for at each attempt, and may raise OSError or SourceError. `server_hostname`: the name
     in its certificate, where that is not the host of the URL.
