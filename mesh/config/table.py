@@ -11,9 +11,12 @@ from discovery.address import Neg as NoSuchName
 from discovery.path import Path
 from mesh.naming.bind import Broken, bind
 from mesh.naming.dtab import Dentry, Dtab
-from mesh.naming.prefix import Prefix, Wildcard
+from mesh.naming.prefix import Index, Prefix, Wildcard
 from mesh.naming.trace import Step
 from mesh.naming.tree import Alt, Empty, Fail, Leaf, NameTree, Union
+
+MOST_STEPS = 100_000
+"""Of all tries for circles together: a table that could be looked at for minutes would hold up all others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,32 +35,43 @@ def remarks(dtab: Dtab) -> list[Remark]:
 
 def dead(dtab: Dtab) -> Iterator[Remark]:
     """Dentries and alternatives that no name can ever take."""
-    final = [(place, dentry) for place, dentry in enumerate(dtab) if _decides(dentry.tree)]
+    final = {dentry.prefix: (place, dentry) for place, dentry in enumerate(dtab) if _decides(dentry.tree)}
+    index = Index(final.items())
     for place, dentry in enumerate(dtab):
         if any(_decides(tree) for tree in _before_last(dentry.tree)):
             yield Remark("warning", dentry.line, "alternatives after `!` or `$` are never tried", "Remove them")
-        for later, covering in final:
-            if later > place and _covers(covering.prefix, dentry.prefix):
-                message = f"{dentry.show()} is never used: line {covering.line} decides about all its names"
-                yield Remark("warning", dentry.line, message, "Remove it, or move it below that line: later ones win")
-                break
+        covering = [(at, later) for at, later in index.scan(_any(dentry.prefix))[0] if at > place]
+        if covering:
+            _, first = min(covering, key=lambda each: each[0])
+            message = f"{dentry.show()} is never used: line {first.line} decides about all its names"
+            yield Remark("warning", dentry.line, message, "Remove it, or move it below that line: later ones win")
 
 
 def circles(dtab: Dtab) -> Iterator[Remark]:
     """Found by trying a name under each prefix while no platform knows any."""
     seen: set[frozenset[int]] = set()
     paths: set[Path] = set()
+    left = MOST_STEPS
     for dentry in dtab:
         path = Path("x" if isinstance(element, Wildcard) else element for element in dentry.prefix).then(("x",))
         if path in paths:
             continue
         paths.add(path)
+        if left < 0:
+            message = "from here on no entry was tried for circles: those before branch too much"
+            yield Remark("warning", dentry.line, message, "Write fewer alternatives of alternatives")
+            return
         binding = bind(dtab, path, (), _nobody, exhaustive=True)
+        left -= _size(binding.trace)
         if not isinstance(binding.tree, Broken) or binding.tree.kind != "max_depth":
             continue
         lines = _circle(binding.trace)
         if lines not in seen:
             seen.add(lines)
+            if binding.trace.reason:
+                message = f"{path.show()} can't be followed: {binding.trace.reason}"
+                yield Remark("error", dentry.line, message, "Let it branch less")
+                continue
             through = f"line{'s' * (len(lines) > 1)} {', '.join(map(str, sorted(lines)))}"
             message = f"{path.show()} is rewritten in a circle, through {through}"
             yield Remark("error", dentry.line, message, "Let one of these lead elsewhere")
@@ -115,10 +129,17 @@ def _before_last(tree: NameTree[Path]) -> tuple[NameTree[Path], ...]:
     return tree.trees[:-1] if isinstance(tree, Alt) else ()
 
 
-def _covers(later: Prefix, earlier: Prefix) -> bool:
-    if len(later) > len(earlier):
-        return False
-    return all(isinstance(one, Wildcard) or one == other for one, other in zip(later, earlier, strict=False))
+def _any(prefix: Prefix) -> tuple[str, ...]:
+    """A path of all that the prefix matches: no segment is empty, so only a wildcard covers a wildcard."""
+    return tuple("" if isinstance(element, Wildcard) else element for element in prefix)
+
+
+def _size(trace: Step) -> int:
+    steps, count = [trace], 0
+    while steps:
+        count += 1
+        steps += steps.pop().steps
+    return count
 
 
 def _circle(trace: Step) -> frozenset[int]:

@@ -63,3 +63,27 @@ def test_any_table_is_looked_through(entries: list[tuple[str, str]]) -> None:
     except ValueError:
         return
     assert all(isinstance(remark, Remark) for remark in remarks(dtab))
+
+
+HARD = [
+    pytest.param(" ; ".join(f"/n{at} => !" for at in range(12_000)), id="all final"),
+    pytest.param(" ; ".join(f"/n{at} => /n{at + 1} | /n{at + 2}" for at in range(6_000)), id="branches"),
+    pytest.param("/b => /c ; " * 8_000, id="one prefix"),
+]
+
+
+@pytest.mark.parametrize("text", HARD)
+def test_a_table_that_is_long_is_looked_at_in_a_bounded_number_of_steps(text: str) -> None:
+    """Who may lint could otherwise stop a control plane for minutes; here the test would not end."""
+    for remark in remarks(parse_dtab(text)):
+        assert remark.line == 1
+
+
+def test_a_table_that_branches_without_end_is_no_circle() -> None:
+    [remark] = remarks(parse_dtab("/b => /c ; " * 8_000))
+    assert (remark.level, "takes more than 5000 steps" in remark.message) == ("error", True)
+
+
+def test_of_a_table_that_takes_too_long_it_is_said_where_the_search_ended() -> None:
+    found = remarks(parse_dtab(" ;\n".join(f"/n{at} => /n{at + 1} | /n{at + 2}" for at in range(6_000))))
+    assert [each.level for each in found if "no entry was tried for circles" in each.message] == ["warning"]
