@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from discovery.address import Bound, Endpoint, Known, State
 from discovery.path import Path
-from mesh.naming.tree import Alt, BoundTree, Leaf, Union
+from mesh.naming.tree import Alt, BoundTree, Leaf, Union, Weighted
 
 Endpoints = Callable[[Path], tuple[Endpoint, ...]]
 Key = tuple[str, int]
@@ -51,11 +51,14 @@ def owners(ids: Iterable[Path], known: Endpoints) -> dict[Key, Path]:
 
 
 def parts(tree: BoundTree, known: Endpoints) -> dict[Path, Part]:
-    """What is left of each bound name of the tree, in the tree's order."""
+    """What is left of each bound name of the tree, in the tree's order.
+
+    A branch of weight 0 takes no instance from one that gets requests.
+    """
     ids = list(dict.fromkeys(leaves(tree)))
     if len(ids) < 2:
         return {id: Part(id) for id in ids}
-    owner = owners(ids, known)
+    owner = owners((*leaves(_weighted(tree)), *ids), known)
     return {id: Part(id, tuple(sorted({owner[each.key] for each in known(id)} - {id}))) for id in ids}
 
 
@@ -87,6 +90,14 @@ def leaves(tree: object) -> Iterator[Path]:
         case Union(branches):
             for branch in branches:
                 yield from leaves(branch.tree)
+
+
+def _weighted(tree: BoundTree) -> BoundTree:
+    """Without the branches of weight 0; where all have that, as it is."""
+    if not isinstance(tree, Union):
+        return tree
+    kept = tuple(Weighted(each.weight, _weighted(each.tree)) for each in tree.branches if each.weight)
+    return Union(kept) if kept else tree
 
 
 def _pruned(tree: BoundTree, gone: set[Path]) -> BoundTree:

@@ -60,6 +60,15 @@ def test_a_branch_of_which_others_have_everything_gives_its_share_away_and_an_em
     assert counted(inner, parts(inner, states.__getitem__), states.__getitem__) == split(leaf(A))
 
 
+def test_a_branch_of_weight_0_takes_no_instance_from_one_that_gets_requests() -> None:
+    """As the last step of a shift between two sources that know the same instances."""
+    states = known(one=[1, 2], two=[2, 1])
+    tree = Union((Weighted(0.0, leaf(A)), Weighted(1.0, leaf(B))))
+    found = parts(tree, states.__getitem__)
+    assert found == {A: Part(A, (B,)), B: Part(B)}
+    assert counted(tree, found, states.__getitem__) == Union((Weighted(1.0, leaf(B)),))
+
+
 def lead(it: World) -> dict[frozenset[int], int]:
     return {frozenset(it.ports(cluster)): share for cluster, share in it.leads_to("users").items()}
 
