@@ -20,6 +20,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from discovery.path import Path, encode_label
+from mesh.naming.prefix import WILDCARD, Prefix
 
 _CAPTURE = re.compile(r"\{([A-Za-z0-9.:_-]+)\}")
 
@@ -57,6 +58,14 @@ class Pattern:
     def __post_init__(self) -> None:
         elements = self.text.strip("/").split("/") if self.text.strip("/") else []
         object.__setattr__(self, "_elements", tuple(_element(element) for element in elements))
+
+    @property
+    def prefix(self) -> Prefix:
+        """What a path that matches begins with, as its segments are shown; `*` where that takes a closer look."""
+        return tuple(
+            WILDCARD if element.names or element.literals[0] == "*" else element.literals[0]
+            for element in self._elements
+        )
 
     def captures(self, path: tuple[str, ...]) -> dict[str, str] | None:
         """None when the path does not match."""

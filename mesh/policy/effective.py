@@ -12,9 +12,10 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import TypeVar
 
-from discovery.path import Path
+from discovery.path import Path, encode_label
 from mesh.config.fields import Section
 from mesh.naming.pattern import Pattern, substitute
+from mesh.naming.prefix import Index
 from mesh.policy.balancing import Balancing, HealthCheck
 from mesh.policy.resilience import Budget, Ejection, Limits
 from mesh.policy.settings import DEFAULTS, Settings
@@ -106,7 +107,8 @@ class Policies:
     def replace(self, entries: Sequence[Entry]) -> None:
         self.entries = tuple(entries)
         self._patterns = [Pattern(entry.match) for entry in entries]
-        # Asked whenever a name is bound. What was found holds for these entries alone.
+        self._by_prefix = Index((pattern.prefix, index) for index, pattern in enumerate(self._patterns))
+        # Asked whenever a name is bound; entries don't change.
         self._found = lru_cache(maxsize=4096)(self._matching)
         self._merge = lru_cache(maxsize=4096)(self._merged)
         self._part = lru_cache(maxsize=4096)(of_bound_name)
@@ -134,7 +136,9 @@ class Policies:
     def _matching(self, *paths: Path) -> tuple[tuple[int, Captures], ...]:
         """Each matching entry once, with what it captured: what the settings are is a function of this."""
         found = []
-        for index, pattern in enumerate(self._patterns):
+        shown = [tuple(map(encode_label, path)) for path in paths]
+        for index in sorted({index for path in shown for index in self._by_prefix.scan(path)[0]}):
+            pattern = self._patterns[index]
             captured = next((each for path in paths if (each := pattern.captures(path)) is not None), None)
             if captured is not None:
                 found.append((index, tuple(sorted(captured.items()))))

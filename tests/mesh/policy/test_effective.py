@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from discovery.path import Path
+from mesh.naming.pattern import Pattern
 from mesh.policy.effective import BOUND_DEFAULTS, Entry, Policies, merge, written
 from mesh.policy.settings import DEFAULTS, Settings
 
@@ -115,3 +116,21 @@ def test_what_the_later_one_wrote_holds(one: Settings, two: Settings) -> None:
             found, wanted = getattr(found, step), getattr(wanted, step)
         if wanted is None or not hasattr(wanted, "model_fields_set"):
             assert found == wanted
+
+
+_ELEMENTS = st.sampled_from(["svc", "users", "*", "{name}", "{a}.{b}", "x-{a}", r"\x20", "é"])
+_SEGMENTS = st.sampled_from(["svc", "users", "x-1", "a.b", " ", "é", "*"])
+
+
+@given(
+    st.lists(st.lists(_ELEMENTS, max_size=3).map(lambda each: "/" + "/".join(each)), max_size=6),
+    st.lists(_SEGMENTS, max_size=4).map(Path),
+    st.none() | st.lists(_SEGMENTS, max_size=4).map(Path),
+)
+def test_the_entries_that_match_are_found_as_if_each_had_been_tried(
+    matches: list[str], path: Path, id: Path | None
+) -> None:
+    entries = [Entry(match, Settings()) for match in matches]
+    paths = [each for each in (path, id) if each is not None]
+    tried = [each for each in entries if any(Pattern(each.match).captures(path) is not None for path in paths)]
+    assert Policies(entries).matching(path, id) == tried
