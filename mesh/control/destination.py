@@ -9,13 +9,14 @@ from typing import Final
 from discovery.address import Endpoint
 from discovery.path import Path
 from mesh.agent.failover import won
-from mesh.agent.overlap import counted, endpoints_of, parts
+from mesh.agent.overlap import Endpoints, counted, endpoints_of, leaves, parts
 from mesh.control.effect import Destination
 from mesh.naming.bind import AskState, Binding, Broken, Waiting
 from mesh.naming.explain import OUTCOMES
 from mesh.naming.shares import shares_of
 from mesh.naming.show import show_tree
 from mesh.naming.trace import Grade
+from mesh.naming.tree import BoundTree, Leaf
 
 SERVED: Final = (Grade.LIVE, Grade.LOST)
 _NONE: Final = Fraction(0)
@@ -35,7 +36,9 @@ class Way:
 
         if self.is_served and not isinstance(tree, Waiting | Broken):
             serving = won(tree)
-            self.served = shares_of(counted(serving, parts(serving, known), known), lambda bound: bound.id, None)
+            if _share_instances(serving, known):
+                serving = counted(serving, parts(serving, known), known)
+            self.served = shares_of(serving, lambda bound: bound.id, None)
         endpoints = {each.key: each for id in self.served if id is not None for each in known(id)}
         self.destination = Destination(shown(binding), OUTCOMES[binding.grade], endpoints)
 
@@ -45,6 +48,13 @@ class Way:
             return _NONE
         gone = (max(_NONE, share - other.served.get(to, _NONE)) for to, share in self.served.items())
         return sum(gone, _NONE)
+
+
+def _share_instances(tree: BoundTree, known: Endpoints) -> bool:
+    if isinstance(tree, Leaf):
+        return False
+    endpoints = [each.key for id in dict.fromkeys(leaves(tree)) for each in known(id)]
+    return len(set(endpoints)) < len(endpoints)
 
 
 def shown(binding: Binding) -> str:

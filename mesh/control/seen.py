@@ -9,18 +9,16 @@ from __future__ import annotations
 import logging
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from discovery.path import Path
 from mesh.control.effect import Use, View
-from mesh.control.status import Counters, Counts, Status, Unreadable, read
+from mesh.control.status import Counters, Counts, Key, Status, Unreadable, read
 from mesh.naming.bind import Namer
 
 logger = logging.getLogger("tieline.control")
 
 REMEMBERED_SECONDS = 3600.0
-Key = tuple[str, str]
-"""Router and name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +73,10 @@ class _Row:
     def count(self, agent: str, counted: Counters) -> None:
         """The first time is where counting begins: what was before is not known to be new."""
         before = self.by_agent.get(agent)
+        if before is counted:
+            return
         if counted.total is None and before is not None:
-            counted = replace(counted, total=before.total)
+            counted = counted._replace(total=before.total)
         self.by_agent[agent] = counted
         if before is not None and before.total is not None and counted.total is not None:
             added = counted.total.since(before.total)

@@ -6,8 +6,9 @@ Unknown keys are ignored, so that an agent of the next minor version is understo
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from sys import intern
+from typing import NamedTuple
 
 from discovery.address import Bound, Endpoint, Failed, Known, Neg, Pending, State, bound
 from discovery.path import Path, PathSyntaxError
@@ -15,6 +16,8 @@ from mesh.control.effect import View
 from mesh.naming.bind import Namer
 from mesh.naming.namers import source_namer
 
+Key = tuple[str, str]
+"""Router and name."""
 HELD = "held, as the agent says"
 MOST_ENDPOINTS = 100_000
 
@@ -23,8 +26,8 @@ class Unreadable(Exception):
     """The text names the key."""
 
 
-@dataclass(frozen=True, slots=True)
-class Counts:
+# Tuples, because a fleet sends very many: these are made three times as fast.
+class Counts(NamedTuple):
     requests: int
     failures: int
 
@@ -32,18 +35,18 @@ class Counts:
         return Counts(self.requests - earlier.requests, self.failures - earlier.failures)
 
 
-@dataclass(frozen=True, slots=True)
-class Counters:
+class Counters(NamedTuple):
     """Of one name at one proxy. `total`: since the proxy began; None: it has no counters of its own there. `rate`:
-    requests per second now."""
+    requests per second now. `told`: what the report said."""
 
     total: Counts | None
     rate: float
     bound: str
+    told: tuple[object, ...] = ()
     in_use: bool = True
 
     def idle(self) -> Counters:
-        return replace(self, rate=0.0, in_use=False)
+        return self._replace(rate=0.0, in_use=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +69,7 @@ class Status:
 
     told: Mapping[str, object]
     local: object
-    names: Mapping[tuple[str, str], Counters]
+    names: Mapping[Key, Counters]
     own: Mapping[Path, State]
     sources: tuple[OwnSource, ...]
 
@@ -81,7 +84,8 @@ class Status:
 def read(frame: Mapping[str, object], before: Status | None) -> Status:
     """What the frame does not have is as it was before. Raises Unreadable."""
     told = {**(before.told if before else {}), **{key: frame[key] for key in frame if key not in _APART}}
-    names = _names(frame["names"]) if "names" in frame else before.names if before else {}
+    known = before.names if before else {}
+    names = _names(frame["names"], known) if "names" in frame else known
     local = frame.get("local", before.local if before else {})
     own = before.own if before and local == before.local else _own(local)
     sources = _sources(frame["sources"]) if "sources" in frame else before.sources if before else ()
@@ -91,23 +95,27 @@ def read(frame: Mapping[str, object], before: Status | None) -> Status:
 _APART = ("type", "names", "local", "sources")
 
 
-def _names(rows: object) -> dict[tuple[str, str], Counters]:
-    found = {}
+def _names(rows: object, before: Mapping[Key, Counters]) -> dict[Key, Counters]:
+    """A fleet sends many of these, and most rows are as they were."""
+    found: dict[Key, Counters] = {}
     for at, row in enumerate(_list(rows, "names")):
-        key = f"names[{at}]"
-        each = _section(row, key)
-        name = _path(each.get("name"), f"{key}.name").show()
-        rate = _number(each.get("rate") or 0, f"{key}.rate")
-        counted = Counters(_total(each, key), rate, intern(str(each.get("bound") or "")))
-        found[intern(_text(each.get("router"), f"{key}.router")), intern(name)] = counted
+        if not isinstance(row, dict):
+            raise Unreadable(f"names[{at}]: an object expected")
+        key = _text(row.get("router"), f"names[{at}].router"), _text(row.get("name"), f"names[{at}].name")
+        known = before.get(key)
+        if known is None:
+            key = intern(key[0]), intern(_path(key[1], f"names[{at}].name").show())
+        told = row.get("requests"), row.get("failures"), row.get("rate"), row.get("bound")
+        found[key] = known if known is not None and known.told == told else _counters(told, f"names[{at}]")
     return found
 
 
-def _total(row: Mapping[str, object], key: str) -> Counts | None:
-    if row.get("requests") is None:
-        return None
-    requests = int(_number(row.get("requests"), f"{key}.requests"))
-    return Counts(requests, int(_number(row.get("failures") or 0, f"{key}.failures")))
+def _counters(told: tuple[object, object, object, object], key: str) -> Counters:
+    requests, failures, rate, bound_to = told
+    total = None
+    if requests is not None:
+        total = Counts(int(_number(requests, f"{key}.requests")), int(_number(failures or 0, f"{key}.failures")))
+    return Counters(total, _number(rate or 0, f"{key}.rate"), intern(str(bound_to or "")), told)
 
 
 def _own(rows: object) -> dict[Path, State]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable
 from fractions import Fraction
 from functools import lru_cache
@@ -21,11 +20,12 @@ def shares_of(tree: BoundTree, name: Callable[[BoundName], K], nothing: K) -> di
         case Leaf(value=bound):
             return {name(bound): _ALL}
         case Union(branches=branches):
-            shared: defaultdict[K, Fraction] = defaultdict(Fraction)
+            shared: dict[K, Fraction] = {}
             for branch, portion in zip(branches, _portions(tuple(each.weight for each in branches)), strict=True):
                 for key, share in shares_of(branch.tree, name, nothing).items() if portion else ():
-                    shared[key] += share * portion
-            return dict(shared) or {nothing: _ALL}
+                    part = portion if share is _ALL else share * portion
+                    shared[key] = shared[key] + part if key in shared else part
+            return shared or {nothing: _ALL}
         case Empty() | Neg() | Fail():
             return {nothing: _ALL}
         case Alt():

@@ -115,6 +115,13 @@ def test_a_union_s_shared_instances_are_counted_once_as_they_are_by_agents() -> 
     assert (effect.moves, effect.note) == (0.0, "requests go where they went")
 
 
+def test_a_branch_without_weight_takes_no_instance_from_one_that_serves() -> None:
+    """The last step of a shift between two sources that know the same instances."""
+    same = state_of(one_users=at(1, 2), two_users=at(2, 1))
+    (effect,) = seen("/svc => /#/one", "/svc => 0 * /#/one & 1 * /#/two", same, {USERS: 1.0}).effects
+    assert (effect.moves, effect.after.outcome, len(effect.after.endpoints)) == (1.0, "bound", 2)
+
+
 def test_weights_and_residuals_are_shown() -> None:
     found = seen("/svc => /#/one", "/svc/users => 9 * /#/one/users/x & 1 * /#/two/users", rates={USERS: 1.0})
     assert rows(found) == [("/svc/users", "/#/one/users", "9.00*/#/one/users (residual /x) & /#/two/users")]
