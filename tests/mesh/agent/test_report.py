@@ -7,9 +7,12 @@ from collections.abc import Mapping
 
 import aiohttp
 
+from discovery.address import Bound, Known, State
 from discovery.path import Path
 from mesh.agent.counted import OTHER
 from mesh.agent.report import Counters, Reporter
+from mesh.control import status
+from mesh.control.status import Counts
 from scripts.running import eventually
 from tests.answering import answering
 from tests.host import PATIENCE
@@ -29,6 +32,12 @@ async def call(it: InProcess, name: str, times: int) -> None:
         for _ in range(times):
             async with session.get(it.url, headers={"host": name}) as answer:
                 await answer.read()
+
+
+def addressed(state: State) -> int | None:
+    """How many endpoints are known; None: there is no such name."""
+    assert isinstance(state, Known)
+    return len(state.addr.endpoints) if isinstance(state.addr, Bound) else None
 
 
 class Heard:
@@ -96,6 +105,16 @@ async def test_the_whole_report() -> None:
             keeping = tasks.create_task(reporter.keep())
             first = await heard.until("table", 7)
             keeping.cancel()
+        # As the control plane reads it.
+        read = status.read(first, None)
+        assert read.names["http", "/svc/users"].total == Counts(2, 0)
+        assert read.names["http", "/svc/spare"].total is None
+        assert {name.show(): addressed(state) for name, state in read.own.items()} == {
+            "/#/files/users": 1,
+            "/#/files/spare": 0,
+            "/#/files/absent": None,
+        }
+        assert [each.prefix.show() for each in read.sources] == ["/#/files"]
         envoy = first.pop("envoy")
         assert isinstance(envoy, dict)
         assert envoy.pop("acked") > 0
