@@ -40,11 +40,17 @@ def from_text(text: str, file: str, folder: pathlib.Path) -> tuple[tuple[PolicyE
 
 
 def placed(entries: Iterable[PolicyEntry], read: Document, file: str, above: Loc) -> tuple[PolicyEntry, ...]:
-    return tuple(entry.placed(file, _lines(read, (*above, index))) for index, entry in enumerate(entries))
+    lines = _lines(read, above)
+    return tuple(entry.placed(file, lines.get(index, {})) for index, entry in enumerate(entries))
 
 
-def _lines(read: Document, entry: Loc) -> dict[str, int]:
-    depth = len(entry)
-    found = {loc[depth:]: place.line for loc, place in read.keys.items() if loc[:depth] == entry}
-    # What stands in a list has the place of its list.
-    return {".".join(map(str, key)): line for key, line in found.items() if not any(isinstance(k, int) for k in key)}
+def _lines(read: Document, above: Loc) -> dict[str | int, dict[str, int]]:
+    """Of each entry, by its index: the lines of its keys."""
+    depth = len(above)
+    found: dict[str | int, dict[str, int]] = {}
+    for loc, place in read.keys.items():
+        key = loc[depth + 1 :]
+        # What stands in a list has the place of its list.
+        if loc[:depth] == above and key and not any(isinstance(step, int) for step in key):
+            found.setdefault(loc[depth], {})[".".join(map(str, key))] = place.line
+    return found

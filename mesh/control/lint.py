@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path as File
 from typing import Literal
 
-from discovery.path import Path
+from discovery.path import Path, encode_label
 from mesh.config import policies as policies_file
 from mesh.config import wording
 from mesh.config.report import in_table
@@ -20,7 +20,7 @@ from mesh.control.version import Content
 from mesh.naming import utility
 from mesh.naming.dtab import Dtab, DtabSyntaxError, parse_dtab
 from mesh.naming.pattern import Pattern
-from mesh.naming.prefix import Element, Prefix, Wildcard
+from mesh.naming.prefix import Element, Index, Prefix, Wildcard
 from mesh.policy.effective import written
 from mesh.policy.entry import PolicyEntry
 
@@ -142,10 +142,11 @@ def _of_policies(
     prefixes: list[Prefix] = [dentry.prefix for dentry in dtab]
     # What a namer under /$/ makes of a name may be anything.
     prefixes += [() if _rewrites(path) else path for dentry in dtab for path in leaves(dentry.tree)]
+    reach = Reach(prefixes, names)
     before: dict[str, PolicyEntry] = {}
     for entry in entries:
         line = entry.entry.lines.get("match", 1)
-        if not (matched_all or _can_match(entry.match, prefixes, names)):
+        if not (matched_all or reach.has(entry.match)):
             message = f"no name in use has {entry.match}, and no dentry leads there"
             yield Lint("TL102", "info", "policies", line, 1, message, "Correct `match`, or remove the policy")
         earlier = before.get(entry.match)
@@ -157,19 +158,46 @@ def _of_policies(
         before[entry.match] = entry
 
 
-def _can_match(match: str, prefixes: Iterable[Prefix], names: Iterable[Path]) -> bool:
-    pattern = Pattern(match)
-    if any(pattern.captures(name) is not None for name in names):
-        return True
-    elements = [Pattern(f"/{text}") for text in match.strip("/").split("/")] if match.strip("/") else []
-    return any(_meet(elements, prefix) for prefix in prefixes)
+class Reach:
+    """What names there may be: those in use, and whatever begins as a dentry or its tree does.
+
+    A `match` without `*` and captures, as nearly all are, is looked up; others are compared with everything.
+    """
+
+    def __init__(self, prefixes: Sequence[Prefix], names: Sequence[Path]) -> None:
+        self._prefixes = list(dict.fromkeys(prefixes))
+        self._names = names
+        self._shown = {_shown(name)[:length] for name in names for length in range(len(name) + 1)}
+        whole = {_texts(prefix): True for prefix in self._prefixes}
+        parts = {key[:length]: False for key in whole for length in range(len(key))}
+        self._index = Index((prefix, (len(prefix), ends)) for prefix, ends in {**parts, **whole}.items())
+
+    def has(self, match: str) -> bool:
+        pattern = Pattern(match)
+        texts = pattern.prefix
+        path = tuple(text for text in texts if not isinstance(text, Wildcard))
+        if len(path) == len(texts):
+            found, _ = self._index.scan(path)
+            return path in self._shown or any(ends or length == len(path) for length, ends in found)
+        if any(pattern.captures(name) is not None for name in self._names):
+            return True
+        elements = [Pattern(f"/{text}") for text in match.strip("/").split("/")]
+        return any(meet(elements, prefix) for prefix in self._prefixes)
+
+
+def _shown(name: Path) -> tuple[str, ...]:
+    return tuple(map(encode_label, name))
+
+
+def _texts(prefix: Prefix) -> Prefix:
+    return tuple(each if isinstance(each, Wildcard) else encode_label(each) for each in prefix)
 
 
 def _rewrites(path: Path) -> bool:
     return path[:1] == ("$",) and path[1:2] not in (("inet",), ("fixedinet",), ("nil",), ("fail",))
 
 
-def _meet(elements: Sequence[Pattern], prefix: Sequence[Element]) -> bool:
+def meet(elements: Sequence[Pattern], prefix: Sequence[Element]) -> bool:
     """Whether a path that begins with `prefix` may match."""
     return all(
         isinstance(element, Wildcard) or pattern.captures((element,)) is not None

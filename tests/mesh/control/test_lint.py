@@ -3,16 +3,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from discovery.address import Endpoint, Known, Neg, bound
 from discovery.path import Path
 from mesh.control.effect import Rules, Use, View
-from mesh.control.lint import CODES, Lint, lint, read, refuses
+from mesh.control.lint import CODES, Lint, Reach, lint, meet, read, refuses
 from mesh.control.preview import preview
 from mesh.control.version import Content
 from mesh.naming.bind import Options
 from mesh.naming.dtab import parse_dtab
 from mesh.naming.namers import SourceNamer
+from mesh.naming.pattern import Pattern
+from mesh.naming.prefix import WILDCARD, Prefix
 from mesh.policy.effective import Policies
 
 ROOTS = [Path(("#", "consul")), Path(("#", "docker"))]
@@ -112,3 +116,20 @@ def test_secrets_that_stand_where_they_do_not_belong_are_not_repeated() -> None:
 def test_every_code_is_documented_once() -> None:
     assert sorted(CODES) == list(CODES)
     assert {each.code for each in said("/a => /$/zk/x", "- match: x")} <= set(CODES)
+
+
+ELEMENT = st.sampled_from(["a", "b", "a b", "x:y"])
+PREFIX = st.lists(st.one_of(ELEMENT, st.just(WILDCARD)), max_size=3).map(tuple)
+MATCH = st.lists(st.sampled_from(["a", "b", "x:y", "\\x61\\x20\\x62", "*", "{n}", "a{n}"]), max_size=3)
+
+
+@given(st.lists(PREFIX, max_size=4), st.lists(st.lists(ELEMENT, max_size=3).map(Path), max_size=3), MATCH)
+def test_what_a_match_can_reach_is_what_comparing_it_with_everything_says(
+    prefixes: list[Prefix], names: list[Path], match: list[str]
+) -> None:
+    pattern = Pattern("/" + "/".join(match))
+    elements = [Pattern(f"/{text}") for text in match]
+    compared = any(pattern.captures(name) is not None for name in names) or any(
+        meet(elements, prefix) for prefix in prefixes
+    )
+    assert Reach(prefixes, names).has(pattern.text) is compared
