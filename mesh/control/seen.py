@@ -114,7 +114,7 @@ class Seen:
     def reported(self, agent: str, frame: Mapping[str, object]) -> None:
         """Never raises: a report that can't be read is told with the agent, and what it said before is kept."""
         known = self._agents.get(agent)
-        if known is None:
+        if known is None or known.left_at is not None:
             return
         try:
             status = read(frame, known.status)

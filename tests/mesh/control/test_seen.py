@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import logging
+import random
 import re
 
 import pytest
@@ -258,3 +259,27 @@ def wrong_key(frame: dict[str, object]) -> str | None:
 
 def test_a_report_of_more_endpoints_than_can_be_is_refused() -> None:
     assert wrong_key({"local": {"/#/d/a/b": {"endpoints": 2**40}}}) == "local"
+
+
+def test_whatever_agents_do_the_bounds_hold_and_no_name_speaks_of_an_agent_that_is_gone() -> None:
+    rng, fleet = random.Random(9), Fleet(Limits(names=8, agents=4))
+    for _ in range(3_000):
+        fleet.now += rng.choice((0.1, 1.0, 10.0, 600.0))
+        agent = rng.choice("abcdef")
+        match rng.randrange(4):
+            case 0:
+                fleet.join(agent, rng.choice(("default", "default", "other")))
+            case 1:
+                fleet.seen.left(agent)
+            case _:
+                some = rng.sample(range(12), rng.randint(0, 5))
+                fleet.use(agent, **{f"n{name}": (rng.randrange(50), rng.randrange(5), 1.0) for name in some})
+        there = {each.name: each for each in fleet.seen.agents()}
+        assert len(there) <= 4
+        for space in ("default", "other"):
+            assert len(fleet.rates(space)) <= 8
+            for row in fleet.seen.names(space):
+                connected = [there[str(each)] for each in row["agents"]]
+                assert all(each.namespace == space and each.left_at is None for each in connected)
+    assert fleet.seen.dropped_agents > 0
+    assert fleet.seen.dropped_names > 0
