@@ -125,6 +125,9 @@ class Explaining:
 
         def work(past: Past) -> dict[str, object]:
             version = past.version(query.namespace)
+            if version is None:
+                why = f"not known: no table of {query.namespace} was known here at {shown(moment)}"
+                return self._unknown(query, NotKnown(why))
             scene = self._scene(query, version)
             state = self._seen_by(scene.view, past.state)
             bindings = [self._bind(scene, path, state) for path in scene.paths()]

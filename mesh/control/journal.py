@@ -1,8 +1,8 @@
 """What was observed and which tables were in force, for as long as is kept: so that the past can be explained.
 
-Changes gather here and are written in a thread, at most every PAUSE_SECONDS; of what happens to one name meanwhile the
-last is written. A name that changes all the time is written down at its first changes and then now and then; what lies
-between is not known, and the journal says so. A disk that can't be written to leaves a gap, which is told once.
+Changes gather here and are written in a thread, at most every PAUSE_SECONDS. A name that changes all the time is written
+down at its first changes and then now and then; what lies between is not known, and the journal says so. A disk that
+can't be written to leaves a gap, which is told once.
 """
 
 from __future__ import annotations
@@ -32,6 +32,8 @@ RETRY_SECONDS: Final = 5.0
 HEARTBEAT_SECONDS: Final = 10.0
 """How often a journal in which nothing happens says that nothing happened; and that names are looked for that nobody
 wants any more."""
+AT_ONCE: Final = 8
+"""Changes of a name in one writing; of more, the first and the last."""
 STEADY: Final = 60
 """So many changes of a name at once, then one in each SECONDS_A_CHANGE."""
 SECONDS_A_CHANGE: Final = 10.0
@@ -73,8 +75,8 @@ class Journal:
     ) -> None:
         self._file = JournalFile(file, bounds.bytes)
         self._known, self._bounds, self._clock = known, bounds, clock
-        self._changes: dict[Path, tuple[float, State | None]] = {}
-        self._versions: dict[str, tuple[float, Version]] = {}
+        self._changes: dict[Path, list[tuple[float, State | None]]] = {}
+        self._versions: list[tuple[float, Version]] = []
         self._last: dict[str, Version] = {}
         self._paces: dict[Path, _Pace] = {}
         self._written: set[Path] = set()
@@ -87,12 +89,15 @@ class Journal:
         """Why it can't be written now."""
 
     def observed(self, path: Path, state: State) -> None:
-        self._changes[path] = self._clock(), state
+        changes = self._changes.setdefault(path, [])
+        if len(changes) >= AT_ONCE:
+            changes.pop()
+        changes.append((self._clock(), state))
         self._changed.set()
 
     def versioned(self, version: Version) -> None:
         self._last[version.namespace] = version
-        self._versions[version.namespace] = self._clock(), version
+        self._versions.append((self._clock(), version))
         self._changed.set()
 
     async def keep(self) -> None:
@@ -146,9 +151,9 @@ class Journal:
         now = self._clock()
         known = dict(self._known())
         for path in self._written - known.keys():
-            self._changes[path] = now, None
+            self._changes[path] = [(now, None)]
         for path in known.keys() - self._written:
-            self._changes.setdefault(path, (now, known[path]))
+            self._changes.setdefault(path, [(now, known[path])])
         self._paces = {path: pace for path, pace in self._paces.items() if now - pace.at < STEADY * SECONDS_A_CHANGE}
 
     def _taken(self) -> tuple[float, list[Row], list[Row]]:
@@ -157,12 +162,13 @@ class Journal:
         now = self._clock()
         if self._gap is not None:
             self._written, self._paces = set(), {}
-            self._changes = {path: (now, state) for path, state in self._known()}
-            self._versions = {namespace: (now, version) for namespace, version in self._last.items()}
+            self._changes = {path: [(now, state)] for path, state in self._known()}
+            self._versions = [(now, version) for version in self._last.values()]
         changes, self._changes = self._changes, {}
-        versions, self._versions = self._versions, {}
-        rows = [row for path, (at, state) in changes.items() if (row := self._row(path, at, state, now)) is not None]
-        return now, rows, [Row(each, at, 0.0, past.write_version(version)) for each, (at, version) in versions.items()]
+        versions, self._versions = self._versions, []
+        made = ((path, at, state) for path, several in changes.items() for at, state in several)
+        rows = [row for path, at, state in made if (row := self._row(path, at, state, now)) is not None]
+        return now, rows, [Row(each.namespace, at, 0.0, past.write_version(each)) for at, each in versions]
 
     def _row(self, path: Path, at: float, state: State | None, now: float) -> Row | None:
         if state is None:
@@ -177,7 +183,7 @@ class Journal:
             text, since = past.write_state(state)
             return Row(path.show(), at, since, text)
         # What it is when it comes to rest is written when its time has come.
-        self._changes.setdefault(path, (at, state))
+        self._changes[path] = [(at, state)]
         if pace.told:
             return None
         pace.told = True

@@ -203,6 +203,9 @@ async def test_the_past_is_explained_by_the_table_and_the_states_of_then(tmp_pat
         before = await it.explain("users", at=BEGAN - 5)
         assert before["outcome"] == "unknown"
         assert "the journal begins at" in str(before["reason"])
+        elsewhere = await it.explaining.explain("other", "users", router=None, agent=None, at=BEGAN + 5, local=None)
+        assert elsewhere["outcome"] == "unknown"
+        assert "no table of other was known here" in str(elsewhere["reason"])
         # Nobody wanted it, so nothing is known of it.
         other = await it.explain("other", at=BEGAN + 5)
         assert other["outcome"] == "pending"

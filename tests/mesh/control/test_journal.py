@@ -105,6 +105,20 @@ async def test_states_and_versions_of_any_moment_are_as_they_were(tmp_path: File
         assert await now.state(BEGAN + 39) == Failed("dark")
 
 
+async def test_changes_that_are_written_together_are_kept_apart(tmp_path: File) -> None:
+    async with journal(tmp_path / "journal.sqlite") as now:
+        await now.after(0)
+        for number in range(3):
+            now.becomes(USERS, at(number))
+            now.journal.versioned(version(number))
+            now.time += 0.01
+        await now.after(1)
+        for number in range(3):
+            moment = BEGAN + number / 100 + 0.005
+            assert known(await now.state(moment)) == known(at(number))
+            assert await now.number(moment) == number
+
+
 async def test_what_is_not_known_is_said(tmp_path: File) -> None:
     file = tmp_path / "journal.sqlite"
     async with journal(file) as now:
