@@ -6,7 +6,7 @@ import inspect
 import os
 import ssl
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Final
@@ -21,12 +21,14 @@ from mesh.cli.ending import NO, UNREACHABLE, fail
 WHERE, TOKEN_FILE, NAMESPACE = "TIELINE_CONTROL", "TIELINE_TOKEN_FILE", "TIELINE_NAMESPACE"
 # A preview waits for platforms that it has to ask first.
 TIMEOUT_SECONDS = 30.0
+CONNECT_SECONDS = 5.0
 
 Where = Annotated[
     str | None,
     typer.Option(
         "--control",
-        help="The control plane: URL or Unix socket [default: $TIELINE_CONTROL, else the socket of one here].",
+        help="The control plane: URL or Unix socket, or several replicas with commas between "
+        "[default: $TIELINE_CONTROL, else the socket of one here].",
     ),
 ]
 TokenFile = Annotated[
@@ -46,6 +48,10 @@ Namespace = Annotated[
 
 class Unreachable(Exception):
     """The text says what failed, where, and what to do."""
+
+
+class NotThere(Unreachable):
+    """Nothing was asked: nobody took the connection."""
 
 
 class Denied(Exception):
@@ -81,6 +87,9 @@ class ControlPlane:
 
         return self.control or os.environ.get(WHERE) or str(places.run_dir(os.environ) / "control.sock")
 
+    def replicas(self) -> list[ControlPlane]:
+        return [replace(self, control=each) for part in self.where.split(",") if (each := part.strip())]
+
     def within(self, *path: str, namespace: str | None = None) -> str:
         """The path of something in the namespace."""
         return "/".join(("/v1/namespaces", segment(namespace or self.chosen_namespace), *path))
@@ -106,16 +115,32 @@ class ControlPlane:
         return reply
 
     def _exchanged(self, method: str, target: str, body: object, headers: Mapping[str, str] | None) -> Reply:
+        """With the first replica that is there."""
+        gone: list[str] = []
+        for replica in self.replicas():
+            try:
+                return replica._exchanged_here(method, target, body, headers)
+            except NotThere as error:
+                gone.append(str(error))
+        raise NotThere("\n".join(gone))
+
+    def _exchanged_here(self, method: str, target: str, body: object, headers: Mapping[str, str] | None) -> Reply:
         """Something else than a control plane that answers is Unreachable, too."""
         place = connection.place(self.where, "http", "https")
         if place is None:
             fail(f"--control: https://HOST:PORT or the path of a Unix socket expected, not {self.where!r}", 2)
         identity = self._identity(place)
+        link = place.connection(self._context() if place.scheme == "https" else None, CONNECT_SECONDS)
         try:
-            link = place.connection(self._context() if place.scheme == "https" else None, TIMEOUT_SECONDS)
+            link.connect()
+        except FAILURES as error:
+            link.close()
+            raise NotThere(_unreachable(self.where, error, CONNECT_SECONDS)) from error
+        try:
+            link.sock.settimeout(TIMEOUT_SECONDS)
             reply = connection.exchange(link, method, target, body, {**identity, **(headers or {})})
         except FAILURES as error:
-            raise Unreachable(_unreachable(self.where, error)) from error
+            raise Unreachable(_unreachable(self.where, error, TIMEOUT_SECONDS)) from error
         if reply.answer is None:
             text = f"{self.where} answered {target} with {reply.status} and no JSON object"
             raise Unreachable(f"{text}. Is it a Tieline control plane?")
@@ -196,7 +221,7 @@ def _is_here(host: str) -> bool:
         return False
 
 
-def _unreachable(where: str, error: Exception) -> str:
+def _unreachable(where: str, error: Exception, seconds: float) -> str:
     match error:
         case FileNotFoundError():
             reason, remedy = "there is no such socket", "Start it (`tieline control`)"
@@ -205,7 +230,7 @@ def _unreachable(where: str, error: Exception) -> str:
         case PermissionError():
             reason, remedy = "permission denied", "Run this as its user"
         case TimeoutError():
-            reason, remedy = f"no answer within {TIMEOUT_SECONDS:.0f} s", "Look at its log"
+            reason, remedy = f"no answer within {seconds:.0f} s", "Look at its log"
         case ssl.SSLCertVerificationError():
             reason, remedy = f"its certificate is not to be trusted: {error.verify_message}", "Give --ca"
         case ssl.SSLError():

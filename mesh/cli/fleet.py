@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mesh.cli import replicas
 from mesh.cli.answer import Answer, count, entries, number, section, text, texts, yes
 from mesh.cli.control_client import ControlPlane
 from mesh.cli.ending import NO
@@ -22,13 +23,13 @@ MOST_SHOWN = 3
 
 
 def status(plane: ControlPlane, output: Format) -> None:
-    health, agents = plane.ask("/v1/health"), entries(plane.ask("/v1/agents"), "agents")
+    health, agents = replicas.ask(plane, "/v1/health"), replicas.agents(replicas.ask(plane, "/v1/agents"))
     last = {text(each, "namespace"): each for each in entries(plane.ask("/v1/namespaces"), "namespaces")}
-    wrong = texts(health, "wrong")
+    wrong = [*health.silent.values(), *_unwell(health)]
     for agent in agents:
         wrong += [*complaints(agent), *_behind(agent, last.get(text(agent, "namespace"), Answer({})))]
     if output is Format.JSON:
-        print_json({"health": health, "agents": agents, "wrong": wrong})
+        print_json({"replicas": health.answers, "silent": health.silent, "agents": agents, "wrong": wrong})
     else:
         _print(health, agents)
         for complaint in wrong:
@@ -38,10 +39,13 @@ def status(plane: ControlPlane, output: Format) -> None:
 
 
 def names(plane: ControlPlane, output: Format) -> None:
-    answer = plane.ask(plane.within("names"))
+    asked = replicas.ask(plane, plane.within("names"))
+    used = replicas.names(asked)
+    for reason in asked.silent.values():
+        typer.echo(reason, err=True)
     if output is Format.JSON:
-        print_json(answer)
-    elif used := entries(answer, "names"):
+        print_json({"namespace": plane.chosen_namespace, "names": used, "silent": asked.silent})
+    elif used:
         show(_names(used))
     else:
         typer.echo(f"{plane.chosen_namespace}: no agent has used a name within the last hour")
@@ -76,7 +80,23 @@ def _behind(agent: Answer, last: Answer) -> Iterable[str]:
     yield f"agent {text(agent, 'agent')} {said}; {newest} was made {since}"
 
 
-def _print(health: Answer, agents: list[Answer]) -> None:
+def _unwell(health: replicas.Asked) -> Iterable[str]:
+    """What replicas say is wrong with them; of which, if there are several."""
+    for where, answer in health.answers.items():
+        of = f"{where}: " if len(health.answers) + len(health.silent) > 1 else ""
+        yield from (f"{of}{each}" for each in texts(answer, "wrong"))
+
+
+def _print(health: replicas.Asked, agents: list[Answer]) -> None:
+    for answer in health.answers.values():
+        _print_replica(answer)
+    if agents:
+        show(_agents(agents))
+    else:
+        typer.echo("No agent has connected.")
+
+
+def _print_replica(health: Answer) -> None:
     store, sources = section(health, "store"), section(health, "sources")
     typer.echo(
         f"tieline control {text(health, 'version')}, replica {text(health, 'replica')}, "
@@ -84,10 +104,6 @@ def _print(health: Answer, agents: list[Answer]) -> None:
         f"store: {text(store, 'kind')}, {_store(store)}\n"
         f"sources: {', '.join(f'{prefix} {text(sources, prefix)}' for prefix in sources) or 'none'}\n"
     )
-    if agents:
-        show(_agents(agents))
-    else:
-        typer.echo("No agent has connected to this replica.")
 
 
 def _store(store: Answer) -> str:
@@ -101,7 +117,7 @@ def _agents(agents: list[Answer]) -> Table:
 
     heads = ("NAMESPACE", "VERSION", "CONNECTED", "TABLE", "SINCE", "REFUSED", "HELD")
     table, now = Table(Column("AGENT", overflow="fold"), *heads, box=None, pad_edge=False), time.time()
-    for agent in sorted(agents, key=lambda each: text(each, "agent")):
+    for agent in agents:
         refused = count(section(agent, "table_refused"), "version")
         nacks = len(entries(section(agent, "envoy"), "refused"))
         table.add_row(
@@ -129,7 +145,7 @@ def _names(used: list[Answer]) -> Table:
 
     bound = Column("BOUND TO", overflow="fold")
     table = Table("ROUTER", "NAME", bound, "RATE", "REQUESTS", "SUCCESS", "AGENTS", box=None, pad_edge=False)
-    for name in sorted(used, key=lambda each: (-(number(each, "rate") or 0), text(each, "name"))):
+    for name in used:
         requests, failures = count(name, "requests"), count(name, "failures")
         success = f"{100 * (1 - failures / requests):.4g} %" if requests else "-"
         table.add_row(

@@ -140,7 +140,7 @@ class Run:
         rest = self.order.every - (time.monotonic() - began)
         time.sleep(min(POLL_SECONDS, rest) if rest > 0 else POLL_SECONDS)
 
-    def _counts(self) -> shift_watch.Counts:
+    def _counts(self) -> dict[str, shift_watch.Counts]:
         return shift_watch.counts(self.plane, self.names)
 
     def _look(self) -> None:

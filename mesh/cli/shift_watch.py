@@ -7,12 +7,13 @@ these can't show that the step is good, though failures among them count.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import TypeVar
 
-from mesh.cli.answer import count, entries, text
+from mesh.cli import replicas
+from mesh.cli.answer import Answer, count, entries, text
 from mesh.cli.control_client import ControlPlane, Denied, Unreachable
 
 SETTLED_SECONDS = 11.0
@@ -53,35 +54,40 @@ class Judging:
     below: float
     least: int
     every: float
-    last: Counts
+    last: Mapping[str, Counts]
+    """By replica: agents that go to another are counted there from then on."""
     all: Counts = field(default_factory=Counts)
     """Since the step."""
     settled: Counts = field(default_factory=Counts)
     """Since every agent has reported what was before it."""
 
-    def judge(self, now: Counts, seconds: float) -> Verdict:
+    def judge(self, now: Mapping[str, Counts], seconds: float) -> Verdict:
         """`seconds` since the step."""
-        more, self.last = now.since(self.last), now
+        more = sum((counts.since(self.last.get(replica, counts)) for replica, counts in now.items()), Counts())
+        self.last = {**self.last, **now}
         self.all += more
         if seconds > SETTLED_SECONDS + POLL_SECONDS:
             self.settled += more
         if any(self._is_bad(each) for each in (self.all, self.settled)):
             return Verdict.BAD
         enough = self.settled.requests >= self.least and seconds >= self.every
-        return Verdict.GOOD if enough and seconds > SETTLED_SECONDS else Verdict.WAIT
+        return Verdict.GOOD if enough else Verdict.WAIT
 
     def _is_bad(self, counts: Counts) -> bool:
         success = counts.success
         return success is not None and counts.requests >= self.least and success < self.below
 
 
-def counts(plane: ControlPlane, names: Iterable[str]) -> Counts:
-    """Of these names on all routers and agents."""
-    wanted, total = set(names), Counts()
-    for row in entries(plane.ask(plane.within("names")), "names"):
-        if text(row, "name") in wanted:
-            total += Counts(count(row, "requests"), count(row, "failures"))
-    return total
+def counts(plane: ControlPlane, names: Iterable[str]) -> dict[str, Counts]:
+    """Of these names on all routers and agents, by replica. One that can't be asked is left away."""
+    wanted = set(names)
+    asked = replicas.ask(plane, plane.within("names"))
+    return {where: _counted(entries(answer, "names"), wanted) for where, answer in asked.answers.items()}
+
+
+def _counted(rows: Iterable[Answer], wanted: Collection[str]) -> Counts:
+    counted = (Counts(count(row, "requests"), count(row, "failures")) for row in rows if text(row, "name") in wanted)
+    return sum(counted, Counts())
 
 
 def patiently(ask: Callable[[], T], told: Callable[[str], None]) -> T:

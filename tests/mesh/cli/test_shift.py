@@ -16,7 +16,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from scripts.running import TIELINE, eventually, folder, service
+from scripts.running import TIELINE, control, eventually, folder, service
 from tests.fleet import Fleet, fleet
 
 PATIENCE = 30.0
@@ -108,8 +108,7 @@ async def world() -> AsyncIterator[World]:
             {"kind": "static", "prefix": "dc2", "names": {"users": [f"127.0.0.1:{two.port}"]}},
         ]
         with folder() as place, fleet(place, sources, "one") as running:
-            environment = {"TIELINE_CONTROL": str(running.control.socket), "PATH": "/usr/bin:/bin"}
-            made = World(running, two, place, {**environment, **_python()})
+            made = World(running, two, place, {"TIELINE_CONTROL": str(running.control.socket), **_python()})
             (place / "names.dtab").write_text(TABLE)
             await made.run("dtab", "set", str(place / "names.dtab"), "-m", "the first one")
             await running.agents["one"].until_ready()
@@ -121,7 +120,7 @@ async def world() -> AsyncIterator[World]:
 
 
 def _python() -> dict[str, str]:
-    return {key: os.environ[key] for key in ("PYTHONPATH", "HOME") if key in os.environ}
+    return {key: os.environ[key] for key in ("PATH", "PYTHONPATH", "HOME") if key in os.environ}
 
 
 async def events(process: asyncio.subprocess.Process) -> AsyncIterator[dict[str, object]]:
@@ -135,22 +134,13 @@ async def events(process: asyncio.subprocess.Process) -> AsyncIterator[dict[str,
 
 async def test_a_shift_goes_to_the_end_and_no_request_fails() -> None:
     async with world() as made:
-        process = await made.shift("--step", "50%", "-m", "dc1 is old")
+        process = await made.shift("--step", "100%", "-m", "dc1 is old")
         said = [(each["event"], each.get("percent")) async for each in events(process)]
         assert await process.wait() == 0
-        assert [each for each in said if each[0] != "waiting"] == [
-            ("step", 50.0),
-            ("good", 50.0),
-            ("step", 100.0),
-            ("good", 100.0),
-            ("done", None),
-        ]
+        assert [each for each in said if each[0] != "waiting"] == [("step", 100.0), ("good", 100.0), ("done", None)]
         assert await made.table() == f"{TABLE}/svc/users => /#/dc2/users ;\n"
-        assert await made.whys() == [
-            "the first one",
-            "shift /svc/users to /#/dc2/users: 50 % (dc1 is old)",
-            "shift /svc/users to /#/dc2/users: 100 % (dc1 is old)",
-        ]
+        assert await made.whys() == ["the first one", "shift /svc/users to /#/dc2/users: 100 % (dc1 is old)"]
+        assert set(made.answers) == {"200 one", "200 two"}
         made.answers.clear()
         await eventually(lambda: made.answers["200 two"] > 20, PATIENCE, "the target does not serve")
         assert set(made.answers) == {"200 two"}
@@ -163,6 +153,7 @@ async def test_a_target_that_begins_to_fail_is_left_again_by_itself() -> None:
         async for each in events(process):
             said.append(each)
             if each["event"] == "good":
+                assert set(made.answers) == {"200 one", "200 two"}
                 made.target.status = 500
         assert await process.wait() == 1
         assert [each["event"] for each in said if each["event"] != "waiting"] == ["step", "good", "step", "undone"]
@@ -207,6 +198,24 @@ async def test_stopped_by_hand_it_says_what_stands_and_the_same_command_goes_on(
         assert again[0] == ("step", 100.0)
         assert again[-1] == ("undone", None)
         assert await made.table() == TABLE
+
+
+async def test_while_the_control_plane_is_gone_it_waits(tmp_path: Path) -> None:
+    sources = {"sources": [{"kind": "static", "prefix": "dc2", "names": {"users": ["10.0.0.1:80"]}}]}
+    with folder() as place:
+        with control(place, sources) as running:
+            made = World(Fleet(running, {}), Target(), place, {"TIELINE_CONTROL": str(running.socket), **_python()})
+            (place / "names.dtab").write_text(TABLE)
+            await made.run("dtab", "set", str(place / "names.dtab"))
+            process = await made.shift("--step", "100%", "--least-requests", "0")
+            said = events(process)
+            assert (await anext(said))["event"] == "step"
+            running.process.kill()
+            assert (await anext(said))["event"] == "unreachable"
+        with control(place, sources):
+            assert [each["event"] async for each in said] == ["good", "done"]
+            assert await process.wait() == 0
+            assert await made.table() == f"{TABLE}/svc/users => /#/dc2/users ;\n"
 
 
 async def test_what_can_not_be_shifted_is_said_before_anything_is_made() -> None:
