@@ -260,13 +260,14 @@ def test_every_metric_and_page_of_the_admin_api_is_in_the_manual_and_the_reverse
     assert {manual.code(row[0]).partition("?")[0] for row in rows} == pages
 
 
-UNIT = next(block.text for block in manual.blocks(DOCS / "running.md") if block.kind == "ini")
+UNITS = [block for block in BLOCKS if block.kind == "ini"]
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd-analyze here")
-def test_the_systemd_unit_is_one(tmp_path: Path) -> None:
+@pytest.mark.parametrize("block", UNITS, ids=named)
+def test_every_systemd_unit_shown_is_one(block: Block, tmp_path: Path) -> None:
     unit = tmp_path / "tieline.service"
-    unit.write_text(UNIT.replace("/opt/tieline/bin/tieline", TIELINE))
+    unit.write_text(block.text.replace("/opt/tieline/bin/tieline", TIELINE))
     done = subprocess.run(["systemd-analyze", "verify", unit], check=False, capture_output=True, text=True)
     ours = [line for line in done.stderr.splitlines() if "tieline" in line]
     assert (done.returncode, ours) == (0, [])

@@ -104,6 +104,14 @@ class Changing:
             return self._refused(before, refusal, preview=seen.preview, diff=diff)
         return Outcome(before.namespace, Result.WOULD, before.number, preview=seen.preview, diff=diff)
 
+    def overtaken(self, before: Held, content: Content, expected: int, then: str) -> Outcome:
+        """Another version than the expected one is in force."""
+        diff = tuple(difference.against(before, content, then))
+        if self._tells:
+            difference.show([*diff])
+        reason = f"{before.namespace}: {before.shown} is in force, not version {expected}. Look at it, and set again"
+        return self._refused(before, reason, diff=diff)
+
     def make(self, before: Held, content: Content, why: str, seen: Outcome) -> Outcome:
         """What was foreseen, unless nothing is to be made."""
         if seen.result is not Result.WOULD or self.dry_run:

@@ -48,11 +48,9 @@ def put(
 ) -> None:
     """Put another text in force, once it is shown what that does."""
     content, before = Content.of(part, read(file)), held.current(plane)
-    if if_version is not None and if_version != before.number:
-        if output is Format.TABLE:
-            difference.show(difference.against(before, content, shown(file)))
-        fail(f"{before.namespace}: {before.shown} is in force, not version {if_version}. Look at it, and set again")
     changing = Changing(plane, output, yes, dry_run)
+    if if_version is not None and if_version != before.number:
+        conclude(changing.overtaken(before, content, if_version, shown(file)), output)
     outcome = changing.foresee(before, content, at(shown(file)), shown(file))
     conclude(changing.make(before, content, why, outcome), output)
 

@@ -105,13 +105,12 @@ class Run:
         )
 
     def _put(self, content: Content, why: str) -> Held | Refused:
-        done = held.put(self.plane, self.last, content, why, yes=self.yes)
-        if isinstance(done, Refused) and done.current is not None:
-            now = done.current
-            # It was made, and the answer got lost.
-            if (now.dtab, now.why, now.number) == (content.dtab, why, self.last.number + 1):
-                return now
-        return done
+        return self._own(held.put(self.plane, self.last, content, why, yes=self.yes), why)
+
+    def _own(self, done: Held | Refused, why: str) -> Held | Refused:
+        """A change that was made, and whose answer got lost, is in the way of its repetition."""
+        now = done.current if isinstance(done, Refused) else None
+        return now if now and (now.why, now.number) == (why, self.last.number + 1) else done
 
     def _watch(self, percent: float) -> None:
         """Until the step has proved good; else everything is undone."""
@@ -154,7 +153,7 @@ class Run:
     def _undo(self, reason: str) -> NoReturn:
         why = f"shift {self.order.name} undone: {reason}"
         to = self.base.number
-        done = patiently(lambda: held.roll_back(self.plane, self.last, to, why, yes=True), self._waits)
+        done = patiently(lambda: self._own(held.roll_back(self.plane, self.last, to, why, yes=True), why), self._waits)
         if isinstance(done, Refused):
             self._stopped(done, f"{reason}, and it can't be undone: ")
         line = f"undone: {reason}; version {done.number} is as version {to} was"

@@ -86,6 +86,7 @@ def test_only_on_top_of_the_version_that_is_named(put, namespace) -> None:
     assert done.exit_code == 1
     assert f"{namespace}: version 1 is in force, not version 0" in done.stderr
     assert "+/svc/users => /#/dc2/users ;" in done.stdout
+    assert json.loads(put(TWO, "--if-version", "0", "-o", "json").stdout)["result"] == "refused"
     assert put(TWO, "--if-version", "1").exit_code == 0
 
 

@@ -95,6 +95,7 @@ async def test_a_fleet_is_told_from_one_place(tieline, monkeypatch, tmp_path: Pa
             done = await command("explain", "users", "--agent", "host7")
             assert done.exit_code == 0, done.stderr
             assert f"127.0.0.1:{one}" in done.stdout
+            assert "namespace default, version 1, as host7 sees it" in done.stdout.splitlines()
 
             (tmp_path / "names.dtab").write_text("/svc => /#/dc2 ;\n")
             done = await command("dtab", "set", "names.dtab")
@@ -105,6 +106,11 @@ async def test_a_fleet_is_told_from_one_place(tieline, monkeypatch, tmp_path: Pa
             at = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(before))
             done = await command("explain", "users", "--at", at)
             assert f"127.0.0.1:{one}" in done.stdout, done.output
+            assert done.stdout.splitlines()[1].startswith("namespace default, version 1, at ")
+            done = await command("explain", "users", "--at", "2001-01-01T00:00:00")
+            assert done.exit_code == 1
+            assert done.stdout.splitlines()[0] == "users: not known"
+            assert "the journal begins" in done.stdout
             done = await command("explain", "users", "--agent", "host8")
             assert (done.exit_code, "host8" in done.stderr) == (1, True)
 

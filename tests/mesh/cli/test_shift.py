@@ -218,6 +218,20 @@ async def test_while_the_control_plane_is_gone_it_waits(tmp_path: Path) -> None:
             assert await made.table() == f"{TABLE}/svc/users => /#/dc2/users ;\n"
 
 
+def test_at_a_terminal_it_asks_and_shows_how_it_goes_on(tieline, namespace, terminal, tmp_path: Path) -> None:
+    (tmp_path / "names.dtab").write_text(TABLE)
+    assert tieline("dtab", "set", "names.dtab").exit_code == 0
+    order = ("shift", "/svc/users", "--to", "/#/dc2/users", "--step", "50%", "--every", "0.5s", "--least-requests", "0")
+    code, seen = terminal(*order, answers="n\n")
+    assert (code, seen.endswith("Begin? [y/N]: nothing was changed\n")) == (1, True)
+    assert tieline("dtab", "get").stdout == TABLE
+    code, seen = terminal(*order, answers="y\n")
+    assert code == 0, seen
+    assert "\r\x1b[K50 %: 0 requests, no success rate yet, " in seen
+    assert seen.endswith(" /svc/users leads to /#/dc2/users\n")
+    assert json.loads(tieline(*order, "-o", "json").stdout)["event"] == "done"
+
+
 async def test_what_can_not_be_shifted_is_said_before_anything_is_made() -> None:
     async with world() as made:
         order = ("shift", "/svc/users", "--to", "/#/dc2/users", "--step", "50%")
