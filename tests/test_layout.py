@@ -82,7 +82,7 @@ COVERED_ELSEWHERE = {
     "tests/test_docs.py": ["mesh/agent/notify.py"],
     "tests/mesh/cli": [
         *(f"mesh/cli/{name}.py" for name in ("answer", "dtab", "ending", "offline", "options", "printing")),
-        *(f"mesh/cli/{name}.py" for name in ("changing", "connection", "held", "table_file", "tree")),
+        *(f"mesh/cli/{name}.py" for name in ("changing", "connection", "table_file", "tree", "versions")),
     ],
     "tests/mesh/cli/test_content_commands.py": ["mesh/cli/rollback.py"],
     "tests/mesh/cli/test_shift.py": ["mesh/cli/shift_run.py", "mesh/cli/shift_telling.py"],

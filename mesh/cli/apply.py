@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mesh.cli import held
+from mesh.cli import versions
 from mesh.cli.answer import Answer, entries, text
 from mesh.cli.changing import Changing, DryRun, Outcome, Result, Yes, problem_lines, say
 from mesh.cli.control_client import ControlPlane
@@ -73,13 +73,13 @@ def _wanted(files: list[Path], plane: ControlPlane) -> list[Wanted]:
         fail(str(error))
 
 
-Foreseen = tuple["Wanted", held.Held, Outcome]
+Foreseen = tuple["Wanted", versions.Version, Outcome]
 
 
 def _foreseen(changing: Changing, wanted: list[Wanted]) -> list[Foreseen]:
     found = []
     for each in wanted:
-        before = held.current(changing.plane, each.namespace)
+        before = versions.current(changing.plane, each.namespace)
         found.append((each, before, changing.foresee(before, each.content, each.placed, each.where)))
     return found
 

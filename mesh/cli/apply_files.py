@@ -21,7 +21,7 @@ from pathlib import Path
 import yaml
 
 from mesh.cli.answer import Answer, count, text
-from mesh.cli.held import Content
+from mesh.cli.versions import Written
 from mesh.config import document, reading, wording
 from mesh.config.document import Document, Loc
 from mesh.config.problem import Problem
@@ -64,8 +64,8 @@ class Wanted:
     why: str = ""
 
     @property
-    def content(self) -> Content:
-        return Content(self.dtab.text if self.dtab else None, self.policies.text if self.policies else None)
+    def content(self) -> Written:
+        return Written(self.dtab.text if self.dtab else None, self.policies.text if self.policies else None)
 
     def placed(self, problem: Answer) -> str:
         """Where a problem of the control plane stands in the files."""

@@ -10,13 +10,13 @@ from typing import Annotated
 
 import typer
 
-from mesh.cli import difference, foreseen, held
+from mesh.cli import difference, foreseen, versions
 from mesh.cli.answer import Answer, count, text
 from mesh.cli.control_client import ControlPlane
 from mesh.cli.ending import NO
-from mesh.cli.held import Content, Held, Refused
 from mesh.cli.options import Format
 from mesh.cli.printing import print_json
+from mesh.cli.versions import Refused, Version, Written
 
 Why = Annotated[str, typer.Option("--message", "-m", help="Why, for the history.")]
 Yes = Annotated[
@@ -46,7 +46,7 @@ class Outcome:
     problems: tuple[Answer, ...] = ()
     preview: Answer = field(default_factory=lambda: Answer({}))
     diff: tuple[str, ...] = ()
-    current: Held | None = None
+    current: Version | None = None
 
     def as_json(self) -> dict[str, object]:
         return {
@@ -86,11 +86,11 @@ class Changing:
     def asks(self) -> bool:
         return self._tells and not self.yes and sys.stdin.isatty() and sys.stdout.isatty()
 
-    def foresee(self, before: Held, content: Content, placed: Placed, then: str) -> Outcome:
+    def foresee(self, before: Version, content: Written, placed: Placed, then: str) -> Outcome:
         """What would happen, shown. `then`: what people call the new content."""
         if not content.changes(before):
             return Outcome(before.namespace, Result.UNCHANGED, before.number)
-        seen = held.foresee(self.plane, content, before.namespace)
+        seen = versions.foresee(self.plane, content, before.namespace)
         diff = tuple(difference.against(before, content, then))
         if seen.problems:
             reason = "\n".join(problem_lines(seen.problems, placed))
@@ -104,7 +104,7 @@ class Changing:
             return self._refused(before, refusal, preview=seen.preview, diff=diff)
         return Outcome(before.namespace, Result.WOULD, before.number, preview=seen.preview, diff=diff)
 
-    def overtaken(self, before: Held, content: Content, expected: int, then: str) -> Outcome:
+    def overtaken(self, before: Version, content: Written, expected: int, then: str) -> Outcome:
         """Another version than the expected one is in force."""
         diff = tuple(difference.against(before, content, then))
         if self._tells:
@@ -112,22 +112,22 @@ class Changing:
         reason = f"{before.namespace}: {before.shown} is in force, not version {expected}. Look at it, and set again"
         return self._refused(before, reason, diff=diff)
 
-    def make(self, before: Held, content: Content, why: str, seen: Outcome) -> Outcome:
+    def make(self, before: Version, content: Written, why: str, seen: Outcome) -> Outcome:
         """What was foreseen, unless nothing is to be made."""
         if seen.result is not Result.WOULD or self.dry_run:
             return seen
         if not self.consented():
             return self.declined(before, seen)
-        return self.made(before, held.put(self.plane, before, content, why, yes=self.yes), seen)
+        return self.made(before, versions.put(self.plane, before, content, why, yes=self.yes), seen)
 
     def consented(self) -> bool:
         return not self.asks or typer.confirm("Make this change?")
 
-    def declined(self, before: Held, seen: Outcome) -> Outcome:
+    def declined(self, before: Version, seen: Outcome) -> Outcome:
         return self._refused(before, "nothing was changed", preview=seen.preview, diff=seen.diff)
 
-    def made(self, before: Held, done: Held | Refused, seen: Outcome) -> Outcome:
-        if isinstance(done, Held):
+    def made(self, before: Version, done: Version | Refused, seen: Outcome) -> Outcome:
+        if isinstance(done, Version):
             return Outcome(before.namespace, Result.MADE, done.number, preview=seen.preview, diff=seen.diff)
         if self._tells and done.current is not None:
             difference.show(difference.lines(before, done.current))
@@ -135,13 +135,13 @@ class Changing:
 
     def _refused(
         self,
-        before: Held,
+        before: Version,
         reason: str,
         *,
         problems: tuple[Answer, ...] = (),
         preview: Answer | None = None,
         diff: tuple[str, ...] = (),
-        current: Held | None = None,
+        current: Version | None = None,
     ) -> Outcome:
         number = current.number if current else before.number
         seen = preview or Answer({})

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mesh.cli import difference, held
+from mesh.cli import difference, versions
 from mesh.cli.changing import Changing, DryRun, IfVersion, Why, Yes, at, conclude
 from mesh.cli.control_client import ControlPlane
 from mesh.cli.ending import fail
-from mesh.cli.held import Content, Held, Part
 from mesh.cli.options import Format, Output
 from mesh.cli.printing import moment, print_json, show
 from mesh.cli.table_file import read, shown
+from mesh.cli.versions import Part, Version, Written
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -28,7 +28,7 @@ def get(
     output: Output = Format.TABLE,
 ) -> None:
     """Print what is in force, as it was written."""
-    found = there(plane, held.current(plane) if version is None else held.version(plane, version))
+    found = there(plane, versions.current(plane) if version is None else versions.numbered(plane, version))
     if output is Format.JSON:
         print_json(row(found) | {part.key: part.of(found)})
     else:
@@ -47,7 +47,7 @@ def put(
     output: Output = Format.TABLE,
 ) -> None:
     """Put another text in force, once it is shown what that does."""
-    content, before = Content.of(part, read(file)), held.current(plane)
+    content, before = Written.of(part, read(file)), versions.current(plane)
     changing = Changing(plane, output, yes, dry_run)
     if if_version is not None and if_version != before.number:
         conclude(changing.overtaken(before, content, if_version, shown(file)), output)
@@ -65,10 +65,10 @@ def diff(
     output: Output = Format.TABLE,
 ) -> None:
     """Compare what is in force with a file, or two versions."""
-    last = held.current(plane) if other is None else there(plane, held.version(plane, other))
+    last = versions.current(plane) if other is None else there(plane, versions.numbered(plane, other))
     named = f"{part.word} of {last.shown}"
     if one.isdecimal():
-        first = held.version(plane, int(one))
+        first = versions.numbered(plane, int(one))
         lines = difference.unified(part.of(first), part.of(last), f"{part.word} of version {one}", named)
     else:
         lines = difference.unified(part.of(last), read(one), named, shown(one))
@@ -87,7 +87,7 @@ def history(
     output: Output = Format.TABLE,
 ) -> None:
     """Every version: when, who, why."""
-    found = held.versions(plane, limit + 1, before)
+    found = versions.newest(plane, limit + 1, before)
     if not found:
         fail(f"{plane.chosen_namespace}: there is no version{f' before {before}' if before else ''}")
     rows = [(each, earlier) for each, earlier in zip(found, [*found[1:], None], strict=True)][:limit]
@@ -97,7 +97,7 @@ def history(
         show(_table(rows))
 
 
-def there(plane: ControlPlane, found: Held) -> Held:
+def there(plane: ControlPlane, found: Version) -> Version:
     """Ends the command where there is nothing to show."""
     if not found.exists:
         gone = f"version {found.number} is its end" if found.number else "nothing is in force"
@@ -107,7 +107,7 @@ def there(plane: ControlPlane, found: Held) -> Held:
     return found
 
 
-def row(found: Held) -> dict[str, object]:
+def row(found: Version) -> dict[str, object]:
     return {
         "namespace": found.namespace,
         "version": found.number,
@@ -118,12 +118,12 @@ def row(found: Held) -> dict[str, object]:
     }
 
 
-def _changed(earlier: Held | None, each: Held) -> str:
+def _changed(earlier: Version | None, each: Version) -> str:
     """What came before the oldest shown may be another page's."""
     return "-" if earlier is None and each.number > 1 else difference.in_a_word(earlier, each)
 
 
-def _table(rows: list[tuple[Held, Held | None]]) -> Table:
+def _table(rows: list[tuple[Version, Version | None]]) -> Table:
     from rich.table import Column, Table
 
     table = Table("VERSION", "WHEN", "WHO", "CHANGED", Column("WHY", overflow="fold"), box=None, pad_edge=False)

@@ -10,18 +10,18 @@ from pathlib import Path
 
 import typer
 
-from mesh.cli import held
+from mesh.cli import versions
 from mesh.cli.changing import Changing, DryRun, Outcome, Result, Why, Yes, at, conclude, say
 from mesh.cli.control_client import ControlPlane
 from mesh.cli.ending import fail
-from mesh.cli.held import Content, Held, Part
 from mesh.cli.options import Format
 from mesh.cli.table_file import read
+from mesh.cli.versions import Part, Version, Written
 
 
 def edit(plane: ControlPlane, part: Part, why: Why = "", yes: Yes = False, dry_run: DryRun = False) -> None:
     """Change what is in force with your editor ($VISUAL, else $EDITOR)."""
-    before = held.current(plane)
+    before = versions.current(plane)
     changing = Changing(plane, Format.TABLE, yes, dry_run)
     file = _written(part, part.of(before))
     outcome = _edited(changing, before, part, file, why)
@@ -34,14 +34,14 @@ def edit(plane: ControlPlane, part: Part, why: Why = "", yes: Yes = False, dry_r
     raise typer.Exit(outcome.result is Result.REFUSED)
 
 
-def _edited(changing: Changing, before: Held, part: Part, file: Path, why: str) -> Outcome:
+def _edited(changing: Changing, before: Version, part: Part, file: Path, why: str) -> Outcome:
     """A text that is refused may be edited again, until it is given up."""
     while True:
         _open(file)
         text = read(str(file))
         if text.rstrip("\n") == part.of(before).rstrip("\n"):  # Editors end the last line.
             return Outcome(before.namespace, Result.UNCHANGED, before.number)
-        content = Content.of(part, text)
+        content = Written.of(part, text)
         outcome = changing.foresee(before, content, at(str(file)), "yours")
         outcome = changing.make(before, content, why, outcome)
         again = outcome.result is Result.REFUSED and outcome.current is None and changing.asks

@@ -6,7 +6,7 @@ import difflib
 
 import typer
 
-from mesh.cli.held import PARTS, Content, Held
+from mesh.cli.versions import PARTS, Version, Written
 
 _COLOURS = {"+": typer.colors.GREEN, "-": typer.colors.RED, "@": typer.colors.CYAN}
 
@@ -23,12 +23,12 @@ def show(lines: list[str]) -> None:
         typer.secho(line, fg=None if heading else _COLOURS.get(line[:1]), bold=heading or None)
 
 
-def lines(before: Held, after: Held) -> list[str]:
+def lines(before: Version, after: Version) -> list[str]:
     """What `after` changes of both texts."""
-    return against(before, Content(after.dtab, after.policies), f"version {after.number}")
+    return against(before, Written(after.dtab, after.policies), f"version {after.number}")
 
 
-def against(before: Held, content: Content, then: str) -> list[str]:
+def against(before: Version, content: Written, then: str) -> list[str]:
     found: list[str] = []
     for part in PARTS:
         if (text := content.text(part)) is not None:
@@ -36,7 +36,7 @@ def against(before: Held, content: Content, then: str) -> list[str]:
     return found
 
 
-def in_a_word(before: Held | None, after: Held) -> str:
+def in_a_word(before: Version | None, after: Version) -> str:
     """`+2 -1 dentries, policies`."""
     if not after.exists:
         return "deleted"

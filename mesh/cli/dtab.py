@@ -6,7 +6,7 @@ import typer
 
 from mesh.cli import content_commands, content_edit, dtab_check, dtab_eval, dtab_sign, rollback
 from mesh.cli.control_client import on_control_plane
-from mesh.cli.held import DTAB, POLICIES, Part
+from mesh.cli.versions import DTAB, POLICIES, Part
 
 
 def commands() -> typer.Typer:

@@ -8,19 +8,19 @@ from typing import NoReturn
 
 import typer
 
-from mesh.cli import foreseen, held, shift_watch
+from mesh.cli import foreseen, shift_watch, versions
 from mesh.cli.answer import entries, text
 from mesh.cli.changing import problem_lines
 from mesh.cli.content_commands import there
 from mesh.cli.control_client import ControlPlane, Denied, Unreachable
 from mesh.cli.ending import NO, fail
-from mesh.cli.held import Content, Held, Refused
 from mesh.cli.options import Format
 from mesh.cli.shift_telling import Telling
 from mesh.cli.shift_watch import POLL_SECONDS, SETTLED_SECONDS, Judging, Verdict, patiently
 from mesh.cli.shifting import WHOLE, NotShiftable, Standing, standing, steps
+from mesh.cli.versions import Refused, Version, Written
 
-MOST_VERSIONS = 199
+PAGE = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,17 +53,16 @@ class Run:
     telling: Telling
     yes: bool
     standing: Standing
-    last: Held
-    base: Held
+    last: Version
+    base: Version
     names: frozenset[str] = frozenset()
 
     @classmethod
     def begun(cls, plane: ControlPlane, order: Order, telling: Telling, *, yes: bool) -> Run:
         """Goes on where an earlier run of the same order was left."""
-        last = there(plane, held.current(plane))
+        last = there(plane, versions.current(plane))
         stands = _standing(last, order)
-        base = _base(plane, last, order) if stands.percent else last
-        return cls(plane, order, telling, yes, stands, last, base)
+        return cls(plane, order, telling, yes, stands, last, base(plane, last, order) if stands.percent else last)
 
     @property
     def _steps(self) -> list[float]:
@@ -95,7 +94,7 @@ class Run:
         self.telling.event("done", f"{self.order.name} leads to {self.order.to}", version=self.last.number)
 
     def _step(self, percent: float) -> None:
-        content = Content(self.standing.at(percent))
+        content = Written(self.standing.at(percent))
         done = patiently(lambda: self._put(content, self.order.reason(percent)), self._waits)
         if isinstance(done, Refused):
             self._stopped(done, "")
@@ -104,10 +103,10 @@ class Run:
             "step", f"version {done.number}: {percent:g} % to {self.order.to}", percent=percent, version=done.number
         )
 
-    def _put(self, content: Content, why: str) -> Held | Refused:
-        return self._own(held.put(self.plane, self.last, content, why, yes=self.yes), why)
+    def _put(self, content: Written, why: str) -> Version | Refused:
+        return self._own(versions.put(self.plane, self.last, content, why, yes=self.yes), why)
 
-    def _own(self, done: Held | Refused, why: str) -> Held | Refused:
+    def _own(self, done: Version | Refused, why: str) -> Version | Refused:
         """A change that was made, and whose answer got lost, is in the way of its repetition."""
         now = done.current if isinstance(done, Refused) else None
         return now if now and (now.why, now.number) == (why, self.last.number + 1) else done
@@ -143,7 +142,7 @@ class Run:
         return shift_watch.counts(self.plane, self.names)
 
     def _look(self) -> None:
-        now = patiently(lambda: held.current(self.plane), self._waits)
+        now = patiently(lambda: versions.current(self.plane), self._waits)
         if (now.number, now.exists) != (self.last.number, True):
             self._overtaken(now)
 
@@ -153,7 +152,9 @@ class Run:
     def _undo(self, reason: str) -> NoReturn:
         why = f"shift {self.order.name} undone: {reason}"
         to = self.base.number
-        done = patiently(lambda: self._own(held.roll_back(self.plane, self.last, to, why, yes=True), why), self._waits)
+        done = patiently(
+            lambda: self._own(versions.roll_back(self.plane, self.last, to, why, yes=True), why), self._waits
+        )
         if isinstance(done, Refused):
             self._stopped(done, f"{reason}, and it can't be undone: ")
         line = f"undone: {reason}; version {done.number} is as version {to} was"
@@ -165,7 +166,7 @@ class Run:
             self._left(f"{before}{refused.reason}")
         self._overtaken(refused.current)
 
-    def _overtaken(self, theirs: Held) -> NoReturn:
+    def _overtaken(self, theirs: Version) -> NoReturn:
         who = f"{theirs.who} has made version {theirs.number}" if theirs.number else "the namespace was deleted"
         line = f"stopped: {who}, which stays in force. Look at it: tieline dtab diff {self.last.number}"
         self.telling.event("overtaken", line, who=theirs.who, version=theirs.number)
@@ -174,7 +175,7 @@ class Run:
     def _reread(self) -> None:
         """A step may have been made whose answer nobody waited for."""
         try:
-            now = held.current(self.plane)
+            now = versions.current(self.plane)
         except (Unreachable, Denied):
             return
         if now.why.startswith(self.order.mark):
@@ -191,14 +192,14 @@ class Run:
         )  # fmt: skip
         raise typer.Exit(NO)
 
-    def _foreseen(self, percent: float) -> held.Foreseen:
-        seen = held.foresee(self.plane, Content(self.standing.at(percent)))
+    def _foreseen(self, percent: float) -> versions.Foreseen:
+        seen = versions.foresee(self.plane, Written(self.standing.at(percent)))
         if seen.problems:
             fail("\n".join(problem_lines(seen.problems, lambda _: "the table as it would be")))
         return seen
 
 
-def _standing(now: Held, order: Order) -> Standing:
+def _standing(now: Version, order: Order) -> Standing:
     from discovery.path import Path
     from mesh.naming.dtab import DtabSyntaxError
 
@@ -208,13 +209,15 @@ def _standing(now: Held, order: Order) -> Standing:
         fail(f"{now.namespace}, version {now.number}: {error}")
 
 
-def _base(plane: ControlPlane, last: Held, order: Order) -> Held:
-    """The version before the first step of this order. If it is too far back: the oldest that is known."""
-    found = held.versions(plane, MOST_VERSIONS)
-    earlier = (each for each in found if not each.why.startswith(order.mark) and each.number < last.number)
-    if not last.why.startswith(order.mark):
-        return last
-    return next(earlier, found[-1] if found else last)
+def base(plane: ControlPlane, last: Version, order: Order) -> Version:
+    """The version before the first step of this order, which `last` is one of; else `last` itself."""
+    oldest = last
+    while oldest.number > 1 and oldest.why.startswith(order.mark):
+        for each in versions.newest(plane, PAGE, oldest.number):
+            oldest = each
+            if not each.why.startswith(order.mark):
+                break
+    return oldest
 
 
 def _rate(counts: shift_watch.Counts) -> str:

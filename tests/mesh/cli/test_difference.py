@@ -3,23 +3,23 @@ from __future__ import annotations
 import pytest
 
 from mesh.cli import difference
-from mesh.cli.held import Content, Held
+from mesh.cli.versions import Version, Written
 
 
-def version(number: int, dtab: str = "", policies: str = "", *, exists: bool = True) -> Held:
-    return Held("default", number, "", 0, "ann", "", dtab, policies, exists=exists)
+def version(number: int, dtab: str = "", policies: str = "", *, exists: bool = True) -> Version:
+    return Version("default", number, "", 0, "ann", "", dtab, policies, exists=exists)
 
 
 def test_only_what_a_change_says_is_compared() -> None:
     before = version(3, "/a => /b ;\n", "- {match: /a}\n")
-    assert difference.against(before, Content("/a => /c ;\n"), "names.dtab") == [
+    assert difference.against(before, Written("/a => /c ;\n"), "names.dtab") == [
         "--- table of version 3",
         "+++ table of names.dtab",
         "@@ -1 +1 @@",
         "-/a => /b ;",
         "+/a => /c ;",
     ]
-    assert difference.against(before, Content(None, "- {match: /a}\n"), "x") == []
+    assert difference.against(before, Written(None, "- {match: /a}\n"), "x") == []
 
 
 def test_two_versions_are_compared_in_both_texts() -> None:
@@ -49,5 +49,5 @@ def test_two_versions_are_compared_in_both_texts() -> None:
         (version(1, "---\n"), version(2, "+++\n"), "table +1 -1"),
     ],
 )
-def test_what_changed_in_a_word(before: Held | None, after: Held, word: str) -> None:
+def test_what_changed_in_a_word(before: Version | None, after: Version, word: str) -> None:
     assert difference.in_a_word(before, after) == word

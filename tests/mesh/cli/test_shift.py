@@ -16,6 +16,9 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from mesh.cli import shift_run, versions
+from mesh.cli.control_client import ControlPlane
+from mesh.cli.shift_run import Order
 from scripts.running import TIELINE, control, eventually, folder, service
 from tests.fleet import Fleet, fleet
 
@@ -250,3 +253,18 @@ async def test_what_can_not_be_shifted_is_said_before_anything_is_made() -> None
             await made.run(*wrong, ends_with=code)
         assert await made.table() == TABLE
         assert await made.whys() == ["the first one"]
+
+
+def test_the_way_back_leads_to_before_the_first_step_however_many_there_were(
+    tieline, namespace, tmp_path: Path, monkeypatch
+) -> None:
+    monkeypatch.setattr(shift_run, "PAGE", 2)
+    order = Order("/svc/users", "/#/dc2/users", 10, 60, 0.99, 20, "")
+    whys = ["the first one", order.reason(10), "mine", *(order.reason(percent) for percent in (20, 30, 40, 50, 60))]
+    for at, why in enumerate(whys):
+        (tmp_path / "names.dtab").write_text(f"{TABLE}# {at}\n")
+        assert tieline("dtab", "set", "names.dtab", "-m", why).exit_code == 0
+    plane = ControlPlane()
+    assert shift_run.base(plane, versions.current(plane), order).number == 3
+    assert shift_run.base(plane, versions.numbered(plane, 3), order).number == 3
+    assert shift_run.base(plane, versions.numbered(plane, 2), order).number == 1

@@ -19,8 +19,8 @@ class Part:
     group: str
     suffix: str
 
-    def of(self, held: Held) -> str:
-        return held.dtab if self.key == "dtab" else held.policies
+    def of(self, version: Version) -> str:
+        return version.dtab if self.key == "dtab" else version.policies
 
 
 DTAB: Final = Part("dtab", "table", "dtab", ".dtab")
@@ -29,7 +29,7 @@ PARTS: Final = (DTAB, POLICIES)
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class Version:
     """A version. `exists` False: it is a deletion, or `number` is 0 and there is none."""
 
     namespace: str
@@ -54,19 +54,19 @@ class Held:
 
 
 @dataclass(frozen=True, slots=True)
-class Content:
+class Written:
     """What is to be in force. None: it stays."""
 
     dtab: str | None = None
     policies: str | None = None
 
     @classmethod
-    def of(cls, part: Part, text: str) -> Content:
+    def of(cls, part: Part, text: str) -> Written:
         return cls(text) if part is DTAB else cls(None, text)
 
-    def changes(self, held: Held) -> bool:
-        both = (self.dtab, held.dtab), (self.policies, held.policies)
-        return not held.exists or any(new is not None and new != old for new, old in both)
+    def changes(self, version: Version) -> bool:
+        both = (self.dtab, version.dtab), (self.policies, version.policies)
+        return not version.exists or any(new is not None and new != old for new, old in both)
 
     def body(self) -> dict[str, object]:
         both = (("dtab", self.dtab), ("policies", self.policies))
@@ -76,26 +76,26 @@ class Content:
         return self.dtab if part is DTAB else self.policies
 
 
-def current(plane: ControlPlane, namespace: str | None = None) -> Held:
+def current(plane: ControlPlane, namespace: str | None = None) -> Version:
     """What is in force, nothing perhaps."""
     reply = plane.send("GET", plane.within(namespace=namespace), bears=(404,))
     name = namespace or plane.chosen_namespace
     if reply.status == 404:
-        return Held(name, 0, "", 0, "", "", "", "", exists=False)
-    return held(reply.answer or Answer({}))
+        return Version(name, 0, "", 0, "", "", "", "", exists=False)
+    return read(reply.answer or Answer({}))
 
 
-def version(plane: ControlPlane, number: int) -> Held:
-    return held(plane.ask(plane.within(), version=number))
+def numbered(plane: ControlPlane, number: int) -> Version:
+    return read(plane.ask(plane.within(), version=number))
 
 
-def versions(plane: ControlPlane, limit: int, before: int | None = None) -> list[Held]:
+def newest(plane: ControlPlane, limit: int, before: int | None = None) -> list[Version]:
     """Newest first."""
-    return [held(each) for each in entries(plane.ask(plane.within("history"), limit=limit, before=before), "versions")]
+    return [read(each) for each in entries(plane.ask(plane.within("history"), limit=limit, before=before), "versions")]
 
 
-def held(answer: Answer) -> Held:
-    return Held(
+def read(answer: Answer) -> Version:
+    return Version(
         text(answer, "namespace"),
         count(answer, "version"),
         text(answer, "etag", ""),
@@ -116,7 +116,7 @@ class Foreseen:
     problems: tuple[Answer, ...] = ()
 
 
-def foresee(plane: ControlPlane, content: Content, namespace: str | None = None) -> Foreseen:
+def foresee(plane: ControlPlane, content: Written, namespace: str | None = None) -> Foreseen:
     reply = plane.send("POST", plane.within("preview", namespace=namespace), body=content.body(), bears=(400,))
     answer = reply.answer or Answer({})
     problems = tuple(entries(answer, "problems"))
@@ -130,31 +130,31 @@ class Refused:
     """Nothing was made. `current`: somebody else was faster, and this is in force now."""
 
     reason: str
-    current: Held | None = None
+    current: Version | None = None
 
 
-def put(plane: ControlPlane, expected: Held, content: Content, why: str, *, yes: bool) -> Held | Refused:
+def put(plane: ControlPlane, expected: Version, content: Written, why: str, *, yes: bool) -> Version | Refused:
     """Made if `expected` is still in force."""
     body = {**content.body(), "why": why, "yes": yes}
     path = plane.within(namespace=expected.namespace)
     return _made(plane.send("PUT", path, body=body, headers=expected.condition, bears=(400, 409, 412)), expected)
 
 
-def roll_back(plane: ControlPlane, expected: Held, to: int, why: str, *, yes: bool) -> Held | Refused:
+def roll_back(plane: ControlPlane, expected: Version, to: int, why: str, *, yes: bool) -> Version | Refused:
     """A new version with the content of `to`."""
     body = {"to": to, "why": why, "yes": yes}
     path = plane.within("rollback", namespace=expected.namespace)
     return _made(plane.send("POST", path, body=body, headers=expected.condition, bears=(400, 404, 409, 412)), expected)
 
 
-def _made(reply: Reply, expected: Held) -> Held | Refused:
+def _made(reply: Reply, expected: Version) -> Version | Refused:
     answer = reply.answer or Answer({})
     if reply.status < 400:
-        return held(answer)
+        return read(answer)
     if reply.status != 412:
         said = [text(problem, "message") for problem in entries(answer, "problems")]
         return Refused("; ".join([refusal(reply), *said]))
     now = section(answer, "current")
-    theirs = held(now) if now else None
+    theirs = read(now) if now else None
     who = f"{theirs.who} has made version {theirs.number}" if theirs else "the namespace is gone"
     return Refused(f"it was changed meanwhile: {who}, and this was made from {expected.shown}", theirs)
