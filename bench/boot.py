@@ -1,6 +1,6 @@
 """From the start of an agent to the first request served, with all it knows on its disk: no source, no control plane.
 
-1,000 names in use with ten endpoints each. Measured from the exec of `tieline agent`; the request is one of those names.
+1,000 names in use with ten endpoints each. Measured from the exec of `tieline agent`; the request is for one of them.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """What was observed and which tables were in force, for as long as is kept: so that the past can be explained.
 
-Changes gather here and are written in a thread, at most every PAUSE_SECONDS. A name that changes all the time is written
-down at its first changes and then now and then; what lies between is not known, and the journal says so. A disk that
-can't be written to leaves a gap, which is told once.
+Changes gather here and are written in a thread, at most every PAUSE_SECONDS. A name that changes all the time is
+written down at its first changes and then now and then; what lies between is not known, and the journal says so. A
+disk that can't be written to leaves a gap, which is told once.
 """
 
 from __future__ import annotations
