@@ -107,11 +107,11 @@ class Policies:
     def replace(self, entries: Sequence[Entry]) -> None:
         self.entries = tuple(entries)
         self._patterns = [Pattern(entry.match) for entry in entries]
+        self._by_prefix = Index((pattern.prefix, index) for index, pattern in enumerate(self._patterns))
         # Asked whenever a name is bound; entries don't change.
         self._found = lru_cache(maxsize=4096)(self._matching)
         self._merge = lru_cache(maxsize=4096)(self._merged)
         self._part = lru_cache(maxsize=4096)(of_bound_name)
-        self._by_prefix = Index((pattern.prefix, index) for index, pattern in enumerate(self._patterns))
 
     def of_name(self, path: Path) -> Settings:
         return self._merge(self._found(path))
