@@ -43,7 +43,7 @@ check: $(STAMP)  ## formatting, lints, types, import contracts
 
 bench: $(STAMP)  ## the figures of docs/figures.md; ARGS=--quick for a short run
 	$(FETCH)
-	for name in naming discovery convergence rolling footprint cold overrides proxy instructions neighbour fanout boot; do $(BIN)/python -m bench.$$name $(ARGS) || exit 1; done
+	for name in naming discovery convergence rolling footprint cold overrides proxy instructions neighbour preview fanout boot; do $(BIN)/python -m bench.$$name $(ARGS) || exit 1; done
 
 soak: $(STAMP)  ## the long runs: more steps, more names, more kills
 	$(FETCH)
