@@ -193,9 +193,11 @@ class Brain:
 
     def mount(self, entries: Iterable[SourceEntry]) -> None:
         """The control plane's sources, from now on. What a source of our own has, we don't ask it for."""
-        own = self._own_entries
-        apart = [each for each in entries if not any(_overlap(each.root, other.root) for other in own)]
-        self.entries = (*apart, *own)
+        own = [each.root for each in self._own_entries]
+        apart = [
+            each for each in entries if not any(each.root.startswith(one) or one.startswith(each.root) for one in own)
+        ]
+        self.entries = (*apart, *self._own_entries)
         self.propagation.measure(each.root for each in self.entries)
         self.binder.namers = namers(self.entries)
         self._mounted = True
@@ -289,10 +291,6 @@ class Brain:
             put.append((SCOPE, resource(scope_resource(each.name, NOBODY), scope)))
         self.ads.apply(put=put)
         self.streams.open()
-
-
-def _overlap(one: Path, other: Path) -> bool:
-    return one.startswith(other) or other.startswith(one)
 
 
 def tables(router: RouterSection) -> Tables:
