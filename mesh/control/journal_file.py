@@ -169,10 +169,11 @@ class JournalFile:
 
     def _failed(self, error: Exception) -> None:
         """Content that can't be read is set aside, so that the next run begins a new file. Raises Unwritable."""
-        self._close()
-        if database.is_place(error):
-            raise Unwritable(str(error)) from error
-        aside = database.set_aside(self.file)
+        with self._using:  # Another thread may be at it: SQLite crashes when it is closed meanwhile.
+            self._close()
+            if database.is_place(error):
+                raise Unwritable(str(error)) from error
+            aside = database.set_aside(self.file)
         fields = {"file": self.file, "error": error, "kept_as": aside}
         logger.warning("the journal can't be read, it is set aside and begins anew", extra={"fields": fields})
 
