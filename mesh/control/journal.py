@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sqlite3
 import time
 from collections.abc import Callable, Iterable
 from contextlib import closing
@@ -134,9 +135,12 @@ class Journal:
         return await asyncio.to_thread(self._look, moment, work)
 
     def _look(self, moment: float, work: Callable[[Past], T]) -> T | NotKnown:
-        with closing(self._file.read()) as database:
-            found = past.at(database, moment)
-            return found if isinstance(found, NotKnown) else work(found)
+        try:
+            with closing(self._file.read()) as database:
+                found = past.at(database, moment)
+                return found if isinstance(found, NotKnown) else work(found)
+        except sqlite3.Error as error:
+            return NotKnown(f"not known: the journal can't be read: {error}")
 
     async def _next(self) -> None:
         """Until something has changed, or it is time to say that nothing has."""

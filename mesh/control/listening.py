@@ -27,21 +27,21 @@ class Unbindable(Exception):
 
 
 class Tls:
-    """Raises BadCertificate when it is made."""
+    """`context` is for the server. A handshake goes on with the last one that was made whole: one that is changed while
+    it is in use would show a certificate beside the key of another. Raises BadCertificate when it is made."""
 
     def __init__(self, config: ListenTls) -> None:
         self._config = config
-        certificates.pair(config.cert, config.key)
-        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self.context.minimum_version = ssl.TLSVersion.TLSv1_2
-        self.context.load_cert_chain(config.cert, config.key)
-        if config.client_ca is not None:
-            certificates.bundle(config.client_ca, "client_ca")
-            self.context.load_verify_locations(config.client_ca)
-            self.context.verify_mode = ssl.CERT_OPTIONAL
         self._read = self._signature()
+        self._last = _context(config)
+        self.context = _context(config)
+        self.context.sni_callback = self._take_last
         self.problem: str | None = None
         """Why the files are not what is shown to clients."""
+
+    def _take_last(self, handshake: ssl.SSLObject, _name: str | None, _context: ssl.SSLContext) -> None:
+        """Called whether or not the client says a name."""
+        handshake.context = self._last
 
     async def keep(self) -> None:
         """For ever. New connections get the new certificate."""
@@ -54,9 +54,8 @@ class Tls:
 
     def _renew(self) -> None:
         try:
-            certificates.pair(self._config.cert, self._config.key)
-            self.context.load_cert_chain(self._config.cert, self._config.key)
-        except (BadCertificate, OSError) as error:
+            self._last = _context(self._config)
+        except BadCertificate as error:
             self.problem = str(error)
             logger.error("the certificate can't be used, the last good one stays", extra={"fields": {"error": error}})
         else:
@@ -64,7 +63,24 @@ class Tls:
             logger.info("the certificate was read again", extra={"fields": {"file": self._config.cert}})
 
     def _signature(self) -> tuple[tuple[int, ...] | str, ...]:
-        return tuple(map(_stat, (self._config.cert, self._config.key)))
+        files = (self._config.cert, self._config.key, self._config.client_ca)
+        return tuple(_stat(file) for file in files if file is not None)
+
+
+def _context(config: ListenTls) -> ssl.SSLContext:
+    """Raises BadCertificate."""
+    certificates.pair(config.cert, config.key)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        context.load_cert_chain(config.cert, config.key)
+        if config.client_ca is not None:
+            certificates.bundle(config.client_ca, "client_ca")
+            context.load_verify_locations(config.client_ca)
+            context.verify_mode = ssl.CERT_OPTIONAL
+    except OSError as error:  # It has changed since it was looked at.
+        raise BadCertificate("cert", config.cert, str(error), "Give two files that were made together") from error
+    return context
 
 
 @asynccontextmanager

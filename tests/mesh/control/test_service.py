@@ -272,6 +272,39 @@ async def test_the_process_knows_clients_by_their_certificates() -> None:
                 assert (response.status, (await response.json())["who"]) == (200, "ci.example.org")
 
 
+async def test_an_authority_of_clients_that_is_replaced_counts_for_new_ones() -> None:
+    with folder() as place:
+        servers, old, new = Authority("servers"), Authority("old"), Authority("new")
+        servers.server("127.0.0.1").write(place, "control")
+        old.write(place, "clients")
+        pairs = [
+            authority.server("writer.example.org").write(place, name) for authority, name in ((old, "o"), (new, "n"))
+        ]
+        tls = {"cert": "control.pem", "key": "control.key", "client_ca": "clients.pem"}
+        async with control(at=place, listen={"port": 0, "tls": tls}) as served:
+            port = served.control.listens.result()
+
+            async def status(pair: tuple[Path, Path]) -> int | None:
+                context = servers.trusting()
+                context.load_cert_chain(*pair)
+                try:
+                    async with (
+                        aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=context)) as session,
+                        session.get(f"https://127.0.0.1:{port}/healthz") as response,
+                    ):
+                        return response.status
+                except aiohttp.ClientError:
+                    return None
+
+            assert [await status(pair) for pair in pairs] == [200, None]
+            new.write(place, "clients")
+
+            async def replaced() -> bool:
+                return [await status(pair) for pair in pairs] == [None, 200]
+
+            await eventually(replaced, PATIENCE, "the new authority is not believed")
+
+
 async def test_a_renewed_certificate_is_shown_to_new_clients_and_a_bad_one_never() -> None:
     with folder() as place:
         authority = Authority()
@@ -296,6 +329,7 @@ async def test_a_renewed_certificate_is_shown_to_new_clients_and_a_bad_one_never
             await eventually(lambda: tls.problem, PATIENCE, "the bad key was not noticed")
             assert await serial() == first.serial
             second.write(place, "control")
+            # Whoever connects meanwhile is served, by the one or the other.
 
             async def renewed() -> bool:
                 return await serial() == second.serial

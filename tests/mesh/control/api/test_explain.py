@@ -48,3 +48,17 @@ async def test_a_name_that_is_no_name_is_400() -> None:
     async with control() as served:
         for name in ("a%20b", "/a//b", "/%2a", "%00"):
             assert (await served.get(f"{ONE}?name={name}")).status == 400, name
+
+
+async def test_a_journal_that_can_not_be_read_is_said_and_no_bug() -> None:
+    async with control() as served:
+        await served.put("/svc => !")
+        moment = time.time()
+        assert (await served.get(f"{ONE}?name=users&at={moment}")).json["outcome"] == "fail"
+        for file in (served.folder / "state").glob("journal.sqlite*"):
+            file.unlink()
+        (served.folder / "state" / "journal.sqlite").write_bytes(b"nonsense" * 1000)
+        said = await served.get(f"{ONE}?name=users&at={moment}")
+        assert (said.status, said.json["outcome"]) == (200, "unknown")
+        assert "not known" in said.json["reason"]
+        assert (await served.get(f"{ONE}?name=users")).json["outcome"] == "fail"
