@@ -149,6 +149,7 @@ class Reporter:
             "brain_started": self._started,
             "local": dict(self._local()),
             "sources": [_source(entry) for entry in self._brain.own_sources],
+            "dtab": self._brain.config.dtab.show(),
             "proxy": {"envoy": self._envoy_version},
         }
 

@@ -23,12 +23,14 @@ class Rules:
 @dataclass(frozen=True, slots=True, eq=False)
 class View:
     """What some agents see alike. `own`: the names that sources of their own observe; `roots`: the prefixes of these
-    sources, whose other names nobody but they can tell of. All other names are asked of the control plane."""
+    sources, whose other names nobody but they can tell of. All other names are asked of the control plane. `dtab`: of
+    their own configuration, which comes after the namespace's."""
 
     namers: Sequence[Namer]
     agents: tuple[str, ...] = ()
     own: Mapping[Path, State] = field(default_factory=dict)
     roots: tuple[Path, ...] = ()
+    dtab: Dtab = field(default_factory=Dtab)
 
     def over(self, namers: Sequence[Namer]) -> View:
         """With the namers of the control plane, too. Of two with one prefix, the agent's own is asked."""

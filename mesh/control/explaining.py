@@ -2,7 +2,7 @@
 
 The walk and the answer are those of an agent's `/explain`. Added to its keys: `namespace`, `table` (the version that is
 explained), `at`, and `agent`: what is known of how it stands. For an agent it is the version that the agent has, and
-what only it observes is as it reported; dentries of its own configuration are not known here.
+what only it observes is as it reported, and dentries of its own configuration are behind the namespace's.
 
 What can't be known of the past is an answer, too: `outcome` "unknown", with the `reason`.
 """
@@ -140,12 +140,11 @@ class Explaining:
     def _scene(self, query: Query, version: Version | None) -> _Scene:
         everybody = View(tuple(self.namers))
         found = rules((version.content if version else None) or NOTHING)
-        found = Rules(found.dtab + query.local, found.policies) if query.local else found
         agent = self._agent(query)
-        if agent is None:
-            return _Scene(query, version, found, None, everybody)
         # What it observed itself is known of now, not of the past.
-        own = agent.view if query.at is None else agent.view and agent.view.forgotten()
+        own = agent and (agent.view if query.at is None else agent.view and agent.view.forgotten())
+        if beyond := (own.dtab if own else Dtab()) + (query.local or Dtab()):
+            found = Rules(found.dtab + beyond, found.policies)
         return _Scene(query, version, found, agent, own.over(self.namers) if own else everybody)
 
     def _agent(self, query: Query) -> Agent | None:

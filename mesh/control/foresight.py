@@ -18,6 +18,7 @@ from mesh.control.effect import Copies, Effect, Rules, Unknown, Use, View
 from mesh.control.precedent import Precedents
 from mesh.control.settings_difference import SettingsDifference
 from mesh.naming.bind import AskState, Binding, Broken, Namer, Options, bind
+from mesh.naming.dtab import Dtab
 from mesh.naming.trace import Grade
 
 Answer = Effect | Unknown | None
@@ -39,11 +40,13 @@ class _Found:
     """`own`: what it rests on; None where the control plane was asked."""
 
     namers: Sequence[Namer]
+    dtab: Dtab
     own: Mapping[Path, State | None]
     answer: Answer
 
     def fits(self, view: View) -> bool:
-        return self.namers == view.namers and all(view.state(path) == state for path, state in self.own.items())
+        alike = self.namers == view.namers and self.dtab == view.dtab
+        return alike and all(view.state(path) == state for path, state in self.own.items())
 
 
 class Foresight:
@@ -55,6 +58,7 @@ class Foresight:
         self._settings = SettingsDifference(before.policies, after.policies)
         self._precedents = Precedents(before, after)
         self._states: dict[Path, State] = {}
+        self._tables: dict[tuple[View, bool], Dtab] = {}
 
     def learn(self, paths: Iterable[Path]) -> None:
         """These had no answer, and may have one now."""
@@ -89,7 +93,7 @@ class Foresight:
             known = next((each for each in found if each.fits(view)), None)
             if known is None:
                 own: dict[Path, State | None] = {}
-                known = _Found(view.namers, own, self._answer(self._walk(use, view, own)))
+                known = _Found(view.namers, view.dtab, own, self._answer(self._walk(use, view, own)))
                 found.append(known)
             by_view.append((view, known.answer))
         return by_view
@@ -123,7 +127,16 @@ class Foresight:
 
     def _bind(self, rules: Rules, path: Path, view: View, state: AskState) -> Binding:
         failover = rules.policies.of_name(path).failover
-        return bind(rules.dtab, path, view.namers, state, self._options, failover=failover)
+        return bind(self._table(rules, view), path, view.namers, state, self._options, failover=failover)
+
+    def _table(self, rules: Rules, view: View) -> Dtab:
+        """With the agents' own dentries, joined once for all names."""
+        if not view.dtab:
+            return rules.dtab
+        key = view, rules is self._after
+        if key not in self._tables:
+            self._tables[key] = rules.dtab + view.dtab
+        return self._tables[key]
 
     def _copies(self, path: Path, view: View, state: AskState) -> tuple[Copies, ...]:
         """Of mirrors that both policies have: others are told as settings that change."""
@@ -131,7 +144,8 @@ class Foresight:
         copies = []
         for to in mirrored:
             before, after = (
-                bind(rules.dtab, to, view.namers, state, self._options) for rules in (self._before, self._after)
+                bind(self._table(rules, view), to, view.namers, state, self._options)
+                for rules in (self._before, self._after)
             )
             if before.tree != after.tree:
                 copies.append(Copies(to, shown(before), shown(after)))

@@ -73,7 +73,7 @@ class Precedents:
         """None: this name is to be looked at by itself."""
         shapes = self._shapes.get(view)
         if shapes is None:
-            shapes = self._shapes[view] = Shapes(self._tables, view.namers)
+            shapes = self._shapes[view] = Shapes((*self._tables, view.dtab), view.namers)
         return None if self._policies.of_name(path).mirror else shapes.of(path)
 
     def find(self, use: Use, view: View, shape: Shape, state: AskState) -> Found | None:

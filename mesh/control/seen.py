@@ -44,7 +44,7 @@ class Agent:
     keys: set[Key] = field(default_factory=set)
     """Every name it was heard of with, whether it still has it or not."""
     view: View | None = None
-    """None: it has no source of its own."""
+    """None: it has no source and no table of its own."""
 
     def json(self) -> dict[str, object]:
         said = self.status.told if self.status else {}
@@ -137,7 +137,7 @@ class Seen:
 
     def _take(self, agent: Agent, status: Status, *, names_too: bool) -> None:
         before, agent.status = agent.status, status
-        if before is None or (before.own, before.sources) != (status.own, status.sources):
+        if before is None or (before.own, before.sources, before.dtab) != (status.own, status.sources, status.dtab):
             agent.view = status.view(agent.name)
         if not names_too:
             return

@@ -14,6 +14,7 @@ from discovery.address import Bound, Endpoint, Failed, Known, Neg, Pending, Stat
 from discovery.path import Path, PathSyntaxError
 from mesh.control.effect import View
 from mesh.naming.bind import Namer
+from mesh.naming.dtab import Dtab, DtabSyntaxError, parse_dtab
 from mesh.naming.namers import source_namer
 
 Key = tuple[str, str]
@@ -72,13 +73,15 @@ class Status:
     names: Mapping[Key, Counters]
     own: Mapping[Path, State]
     sources: tuple[OwnSource, ...]
+    dtab: Dtab
 
     def view(self, agent: str) -> View | None:
-        """Without the namers of the control plane, which `over` adds. None: it has no sources of its own."""
+        """Without the namers of the control plane, which `over` adds. None: it has no sources or table of its own."""
         sources = self.sources or _guessed(self.own)
-        if not sources:
+        if not (sources or self.dtab):
             return None
-        return View(tuple(each.namer for each in sources), (agent,), self.own, tuple(each.prefix for each in sources))
+        namers, roots = tuple(each.namer for each in sources), tuple(each.prefix for each in sources)
+        return View(namers, (agent,), self.own, roots, self.dtab)
 
 
 def read(frame: Mapping[str, object], before: Status | None) -> Status:
@@ -89,7 +92,8 @@ def read(frame: Mapping[str, object], before: Status | None) -> Status:
     local = frame.get("local", before.local if before else {})
     own = before.own if before and local == before.local else _own(local)
     sources = _sources(frame["sources"]) if "sources" in frame else before.sources if before else ()
-    return Status(told, local, names, own, sources)
+    dtab = _dtab(frame["dtab"]) if "dtab" in frame else before.dtab if before else Dtab()
+    return Status(told, local, names, own, sources, dtab)
 
 
 _APART = ("type", "names", "local", "sources")
@@ -152,6 +156,13 @@ def _sources(rows: object) -> tuple[OwnSource, ...]:
         fewest = int(_number(each.get("fewest") or segments, f"{key}.fewest"))
         found.append(OwnSource(_path(each.get("prefix"), f"{key}.prefix"), segments, fewest, bool(each.get("longest"))))
     return tuple(found)
+
+
+def _dtab(text: object) -> Dtab:
+    try:
+        return parse_dtab(_text(text or "", "dtab"), "the agent's own table")
+    except DtabSyntaxError as error:
+        raise Unreadable(f"dtab: {error}") from error
 
 
 def _guessed(own: Mapping[Path, State]) -> tuple[OwnSource, ...]:

@@ -136,6 +136,7 @@ async def test_the_whole_report() -> None:
                 "/#/files/absent": {"endpoints": None},
             },
             "sources": [{"prefix": "/#/files", "segments": 1, "fewest": 1, "longest": False}],
+            "dtab": "",
             "proxy": {"envoy": "1.40.0"},
         }
 

@@ -168,6 +168,19 @@ async def test_for_an_agent_it_is_what_that_agent_sees(tmp_path: File) -> None:
         assert "only agents with this source of their own can tell" in str(unseen["trail"])
 
 
+async def test_an_agent_s_own_dentries_win_and_those_of_the_question_after_them(tmp_path: File) -> None:
+    async with control(tmp_path / "journal.sqlite", "/svc => /#/one") as it:
+        it.seen.joined("host7", "default", "0.1.0")
+        it.seen.reported("host7", {"table": 1, "dtab": "/svc/users => /#/one/cart", "names": []})
+        found = await it.explain("users", agent="host7")
+        assert list(found["endpoints"]) == ["/#/one/cart"]  # type: ignore[call-overload]
+        found = await it.explain("users")
+        assert list(found["endpoints"]) == ["/#/one/users"]  # type: ignore[call-overload]
+        local = parse_dtab("/svc/users => !")
+        last = await it.explaining.explain("default", "users", router=None, agent="host7", at=None, local=local)
+        assert last["outcome"] == "fail"
+
+
 async def test_an_agent_with_an_older_table_is_explained_by_that(tmp_path: File) -> None:
     async with control(tmp_path / "journal.sqlite", "/svc => /#/one") as it:
         it.puts(version(2, "/svc => /#/one/cart"))

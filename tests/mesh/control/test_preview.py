@@ -239,6 +239,22 @@ def test_names_of_agents_own_sources_are_answered_by_what_each_of_them_reports()
     assert found.unknown_share == 0.4
 
 
+def test_an_agent_s_own_dentries_are_behind_the_namespace_s() -> None:
+    others, own_table = (
+        View(NAMERS, ("y",)),
+        View((), ("a",), dtab=parse_dtab("/svc/users => /#/two/users")).over(NAMERS),
+    )
+    found = preview(
+        [Use("http", path, {others: 1.0, own_table: 1.0}) for path in (USERS, CART)],
+        rules("/svc => /#/one"),
+        rules("/svc => /#/two"),
+        Options(),
+        lambda path: SERVED.get(path, Known(Neg(), 0, 0)),
+    )
+    assert [(each.use.path, each.agents) for each in found.effects] == [(CART, ()), (USERS, ("y",))]
+    assert found.moved_share == 0.75
+
+
 def test_agents_that_see_the_same_are_one_row_without_names() -> None:
     rates = {own("a", two_users=at(1)): 1.0, own("b", two_users=at(1)): 3.0}
     found = preview(

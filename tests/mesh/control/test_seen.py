@@ -146,6 +146,22 @@ def test_what_agents_observe_themselves_makes_a_view_of_their_own() -> None:
     assert fleet.seen.roots("other") == set()
 
 
+def test_an_agent_with_a_table_of_its_own_has_a_view_of_its_own() -> None:
+    fleet = Fleet()
+    for agent in ("a", "b"):
+        fleet.join(agent)
+        fleet.use(agent, users=(1, 0, 1.0))
+    fleet.say("b", dtab="/svc/users=>/#/consul/dc1/beta")
+    (use,) = fleet.seen.uses("default", CONTROL)
+    assert {view.agents: view.dtab.show() for view in use.rates} == {
+        ("a",): "",
+        ("b",): "/svc/users=>/#/consul/dc1/beta",
+    }
+    fleet.say("b", dtab="")
+    (use,) = fleet.seen.uses("default", CONTROL)
+    assert [view.agents for view in use.rates] == [("a", "b")]
+
+
 @pytest.mark.parametrize(
     ("said", "state"),
     [
@@ -239,7 +255,7 @@ JSON = st.recursive(
 )
 ROW = st.fixed_dictionaries({}, optional=dict.fromkeys(("router", "name", "requests", "failures", "rate"), JSON))
 FRAME = st.fixed_dictionaries(
-    {}, optional={"names": st.lists(ROW, max_size=3) | JSON, "local": JSON, "sources": JSON, "more": JSON}
+    {}, optional={"names": st.lists(ROW, max_size=3) | JSON, "local": JSON, "sources": JSON, "dtab": JSON, "more": JSON}
 )
 
 
