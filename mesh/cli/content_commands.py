@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -32,8 +33,9 @@ def get(
     if output is Format.JSON:
         print_json(row(found) | {part.key: part.of(found)})
     else:
+        # Into a file it goes as it is, so that `set` finds it unchanged.
         written = part.of(found)
-        typer.echo(written, nl=not written.endswith("\n"))
+        typer.echo(written, nl=sys.stdout.isatty() and not written.endswith("\n"))
 
 
 def put(

@@ -11,9 +11,9 @@ from pathlib import Path
 import typer
 
 from mesh.cli import versions
-from mesh.cli.changing import Changing, DryRun, Outcome, Result, Why, Yes, at, conclude, say
+from mesh.cli.changing import Changing, DryRun, Outcome, Result, Why, Yes, at, say
 from mesh.cli.control_client import ControlPlane
-from mesh.cli.ending import fail
+from mesh.cli.ending import NO, fail
 from mesh.cli.options import Format
 from mesh.cli.table_file import read
 from mesh.cli.versions import Part, Version, Written
@@ -23,15 +23,18 @@ def edit(plane: ControlPlane, part: Part, why: Why = "", yes: Yes = False, dry_r
     """Change what is in force with your editor ($VISUAL, else $EDITOR)."""
     before = versions.current(plane)
     changing = Changing(plane, Format.TABLE, yes, dry_run)
-    file = _written(part, part.of(before))
-    outcome = _edited(changing, before, part, file, why)
-    if outcome.result is not Result.REFUSED and not dry_run:
-        file.unlink()
-        conclude(outcome, Format.TABLE)
-        return
-    say(outcome)
-    typer.echo(f"Your text is in {file}; `tieline {part.group} set {file}` tries again", err=True)
-    raise typer.Exit(outcome.result is Result.REFUSED)
+    file, is_done = _written(part, part.of(before)), False
+    try:
+        outcome = _edited(changing, before, part, file, why)
+        say(outcome)
+        is_done = outcome.result is not Result.REFUSED and not dry_run
+    finally:  # However it ends, also if the control plane is gone by now: the text is not lost.
+        if is_done:
+            file.unlink()
+        else:
+            typer.echo(f"Your text is in {file}; `tieline {part.group} set {file}` tries again", err=True)
+    if outcome.result is Result.REFUSED:
+        raise typer.Exit(NO)
 
 
 def _edited(changing: Changing, before: Version, part: Part, file: Path, why: str) -> Outcome:
@@ -57,13 +60,16 @@ def _open(file: Path) -> None:
     try:
         done = subprocess.run([*shlex.split(editor), str(file)], check=False)
     except (OSError, ValueError) as error:
-        fail(f"the editor {editor!r} can't be started: {error}. Set $EDITOR. Your text is in {file}")
+        fail(f"the editor {editor!r} can't be started: {error}. Set $EDITOR")
     if done.returncode != 0:
-        fail(f"the editor {editor!r} ended with {done.returncode}; nothing was changed. Your text is in {file}")
+        fail(f"the editor {editor!r} ended with {done.returncode}; nothing was changed")
 
 
 def _written(part: Part, text: str) -> Path:
-    number, name = tempfile.mkstemp(prefix="tieline-", suffix=part.suffix)
-    with os.fdopen(number, "w") as file:
-        file.write(text)
+    try:
+        number, name = tempfile.mkstemp(prefix="tieline-", suffix=part.suffix)
+        with os.fdopen(number, "w") as file:
+            file.write(text)
+    except OSError as error:
+        fail(f"no file for the editor can be made: {error}. Set $TMPDIR to a folder with room")
     return Path(name)

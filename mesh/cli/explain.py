@@ -8,10 +8,11 @@ from typing import Annotated
 
 import typer
 
-from mesh.cli import client
+from mesh.cli import client, replicas
 from mesh.cli.answer import Answer, count, entries, number, section, text, yes
 from mesh.cli.control_client import ControlPlane
 from mesh.cli.ending import NO, fail
+from mesh.cli.fleet import Fleet
 from mesh.cli.options import Admin, ConfigFile, Format, Output
 from mesh.cli.printing import duration, print_json, show
 
@@ -29,15 +30,16 @@ def explain(
     at: Annotated[
         str | None, typer.Option("--at", help="As it was then: 14:03 (today) or ISO 8601; the control plane is asked.")
     ] = None,
+    whole_fleet: Fleet = False,
     admin: Admin = None,
     config: ConfigFile = None,
     output: Output = Format.TABLE,
 ) -> None:
     """Why a name leads where it leads: each rewrite, each alternative, the endpoints, how fresh they are."""
-    moment = _moment(at) if at else None
-    if agent or moment or plane.is_named:
+    moment = None if at is None else _moment(at)
+    if whole_fleet or agent or at or plane.is_named:
         asked = {"name": name, "router": router, "dtab": dtab_local, "agent": agent, "at": moment}
-        answer = plane.ask(plane.within("explain"), **asked)
+        answer = replicas.first(plane, plane.within("explain"), asked)
     else:
         answer = client.ask(client.agent(admin, config), "/explain", name=name, router=router, dtab=dtab_local)
     if output is Format.JSON:
@@ -54,9 +56,10 @@ def _moment(written: str) -> float:
 
     now = datetime.now().astimezone()
     try:
+        # Without an offset: the one that this host has, or had, at that time.
         if re.fullmatch(r"\d{1,2}:\d{2}(:\d{2})?", written):
             clock = datetime.strptime(written, "%H:%M:%S" if written.count(":") == 2 else "%H:%M")  # noqa: DTZ007
-            found = now.replace(hour=clock.hour, minute=clock.minute, second=clock.second, microsecond=0)
+            found = datetime.combine(now.date(), clock.time()).astimezone()
         else:
             found = datetime.fromisoformat(written).astimezone()
     except (ValueError, OverflowError):

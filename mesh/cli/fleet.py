@@ -18,7 +18,9 @@ from mesh.cli.printing import duration, print_json, show
 if TYPE_CHECKING:
     from rich.table import Table
 
-Fleet = Annotated[bool, typer.Option("--fleet", help="All agents; the control plane is asked. --control implies it.")]
+Fleet = Annotated[
+    bool, typer.Option("--fleet", help="Of all agents: the control plane is asked. --control implies it.")
+]
 MOST_SHOWN = 3
 
 

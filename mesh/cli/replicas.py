@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from mesh.cli.answer import Answer, count, entries, number, text, texts, yes
-from mesh.cli.control_client import ControlPlane, Unreachable
+from mesh.cli.control_client import ControlPlane, Denied, Unreachable
+
+NOT_FOUND = 404
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +30,20 @@ def ask(plane: ControlPlane, path: str) -> Asked:
     if not asked.answers:
         raise Unreachable("\n".join(asked.silent.values()))
     return asked
+
+
+def first(plane: ControlPlane, path: str, query: Mapping[str, object]) -> Answer:
+    """Of the first replica that knows what is asked for: an agent is known to that which it is connected to."""
+    *others, last = plane.replicas()
+    for replica in others:
+        try:
+            return replica.ask(path, **query)
+        except Unreachable:
+            continue
+        except Denied as denied:
+            if denied.status != NOT_FOUND:
+                raise
+    return last.ask(path, **query)
 
 
 def agents(asked: Asked) -> list[Answer]:

@@ -33,6 +33,13 @@ def test_what_is_set_is_what_is_got_comments_and_all(put, tieline, namespace) ->
     assert (said["version"], said["why"], said["dtab"]) == (1, "the first one", ONE)
 
 
+@pytest.mark.parametrize("text", ["/svc => /#/dc1", "", "\n"])
+def test_what_is_got_can_be_set_again_and_is_no_change(put, tieline, text: str) -> None:
+    put(text)
+    assert tieline("dtab", "get").stdout == text
+    assert json.loads(put(tieline("dtab", "get").stdout, "-o", "json").stdout)["result"] == "unchanged"
+
+
 def test_a_change_is_shown_and_the_other_text_stays(put, tieline) -> None:
     put(ONE)
     assert put("- {match: /svc/users, timeout: {request: 5s}}\n", group="policy").exit_code == 0

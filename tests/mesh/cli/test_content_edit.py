@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.running import TIELINE
+from scripts.running import TIELINE, control, folder
 
 ONE = "/svc => /#/dc1 ;\n"
 KEPT = re.compile(r"^Your text is in (\S+); `tieline (dtab|policy) set (\S+)` tries again$", re.MULTILINE)
@@ -96,9 +96,16 @@ def test_an_editor_that_fails(edit, tieline, monkeypatch, script: str | None, sa
         done = edit(script)
     assert done.exit_code == 1
     assert said in done.stderr
-    file = re.search(r"Your text is in (\S+)$", done.stderr)
-    assert file is not None
-    assert Path(file[1]).read_text() == ONE
+    assert kept(done.stderr).read_text() == ONE
+
+
+def test_a_control_plane_that_is_gone_meanwhile(edit, tieline, monkeypatch, tmp_path: Path) -> None:
+    with folder() as place, control(place, {}) as other:
+        monkeypatch.setenv("TIELINE_CONTROL", str(other.socket))
+        done = edit(f"echo '/svc => /$/inet/127.0.0.1 ;' > $1; kill -9 {other.process.pid}")
+    assert done.exit_code == 3
+    assert "the control plane can't be reached" in done.stderr
+    assert kept(done.stderr).read_text() == "/svc => /$/inet/127.0.0.1 ;\n"
 
 
 def test_at_a_terminal_it_may_be_edited_again(edit, terminal, tieline) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from mesh.cli import fleet as told
 from mesh.cli.answer import Answer
-from scripts.running import eventually, folder, service
+from scripts.running import eventually, folder, free_port, service
 from tests.fleet import fleet
 
 PATIENCE = 20.0
@@ -102,7 +102,9 @@ async def test_a_fleet_is_told_from_one_place(tieline, monkeypatch, tmp_path: Pa
             assert (done.exit_code, "the limit of 10 %" in done.stderr) == (1, True)
             assert (await command("dtab", "set", "names.dtab", "--yes")).exit_code == 0
             await eventually(well, PATIENCE, "the agent does not take the table")
-            assert f"127.0.0.1:{two}" in (await command("explain", "users", "--control", running.control.url)).stdout
+            assert f"127.0.0.1:{two}" in (await command("explain", "users", "--fleet")).stdout
+            other = f"http://127.0.0.1:{free_port()},{running.control.url}"
+            assert f"127.0.0.1:{two}" in (await command("explain", "users", "--control", other)).stdout
             at = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(before))
             done = await command("explain", "users", "--at", at)
             assert f"127.0.0.1:{one}" in done.stdout, done.output
