@@ -88,7 +88,9 @@ class ControlPlane:
         return self.control or os.environ.get(WHERE) or str(places.run_dir(os.environ) / "control.sock")
 
     def replicas(self) -> list[ControlPlane]:
-        return [replace(self, control=each) for part in self.where.split(",") if (each := part.strip())]
+        """At least one."""
+        found = [replace(self, control=each) for part in self.where.split(",") if (each := part.strip())]
+        return found or fail("--control: nothing stands there but commas", 2)
 
     def within(self, *path: str, namespace: str | None = None) -> str:
         """The path of something in the namespace."""

@@ -19,12 +19,12 @@ class Asked:
     silent: dict[str, str] = field(default_factory=dict)
 
 
-def ask(plane: ControlPlane, path: str) -> Asked:
+def ask(plane: ControlPlane, path: str, **query: str | None) -> Asked:
     """Raises Unreachable if none answers, Denied if one says no."""
     asked = Asked()
     for replica in plane.replicas():
         try:
-            asked.answers[replica.where] = replica.ask(path)
+            asked.answers[replica.where] = replica.ask(path, **query)
         except Unreachable as error:
             asked.silent[replica.where] = str(error)
     if not asked.answers:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from discovery.remote.frames import Hello
@@ -36,8 +36,8 @@ class Reporting:
         found = self.seen.agent(name)
         return None if found is None else self._row(found)
 
-    def names(self, namespace: str) -> list[Json]:
-        return self.seen.names(namespace)
+    def names(self, namespace: str, only: Collection[str] | None = None) -> list[Json]:
+        return self.seen.names(namespace, only)
 
     def _row(self, agent: Agent) -> Json:
         return {**agent.json(), "replica": self.replica, "address": self._addresses.get(agent.name)}

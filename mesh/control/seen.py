@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from discovery.path import Path
@@ -187,8 +187,8 @@ class Seen:
             uses.append(Use(router, row.path, rates or {everybody: 0.0}))
         return uses
 
-    def names(self, namespace: str) -> list[dict[str, object]]:
-        """For GET /v1/namespaces/{ns}/names."""
+    def names(self, namespace: str, only: Collection[str] | None = None) -> list[dict[str, object]]:
+        """For GET /v1/namespaces/{ns}/names. `only`: these alone."""
         return [
             {
                 "router": router,
@@ -201,6 +201,7 @@ class Seen:
                 "seen_at": row.seen_at,
             }
             for (router, name), row in self._fresh(namespace).items()
+            if only is None or name in only
         ]
 
     def counts(self, namespace: str, names: Iterable[Path]) -> Counts:

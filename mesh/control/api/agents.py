@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from aiohttp import web
 
 from mesh.control.api.route import Answer, AnyRoute, Asked, Lenient, NoBody, NoQuery, Plain, Refusal, Reply, Route, read
-from mesh.control.api.shapes import Json
+from mesh.control.api.shapes import Json, NamesQuery
 from mesh.control.grants import Role
 
 
@@ -18,7 +18,7 @@ class Reports(Protocol):
 
     def agents(self) -> Sequence[Json]: ...
     def agent(self, name: str) -> Json | None: ...
-    def names(self, namespace: str) -> Sequence[Json]: ...
+    def names(self, namespace: str, only: Collection[str] | None = None) -> Sequence[Json]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class AgentRoutes:
         return [
             read("/v1/agents", "Every agent, and its last report.", self._all, Json, NoQuery),
             read("/v1/agents/{agent}", "One agent.", self._one, Json, NoQuery, 404),
-            read(names, "The names in use, as agents report them.", self._names, Json, NoQuery),
+            read(names, "The names in use, as agents report them.", self._names, Json, NamesQuery),
             Route("GET", "/v1/agent", Role.AGENT, stream, self._stream, Lenient, NoBody, upgraded),
         ]
 
@@ -46,8 +46,9 @@ class AgentRoutes:
             raise Refusal(404, f"no agent {name[:200]!r} has connected here. /v1/agents lists those that have")
         return Answer(found)
 
-    async def _names(self, asked: Asked[NoQuery, NoBody]) -> Answer:
-        return Answer({"namespace": asked.namespace, "names": list(self.reports.names(asked.namespace))})
+    async def _names(self, asked: Asked[NamesQuery, NoBody]) -> Answer:
+        only = None if asked.query.only is None else frozenset(asked.query.only.split(","))
+        return Answer({"namespace": asked.namespace, "names": list(self.reports.names(asked.namespace, only))})
 
     async def _stream(self, asked: Asked[Lenient, NoBody]) -> Reply:
         return await self.stream(asked.request)

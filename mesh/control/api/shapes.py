@@ -74,6 +74,11 @@ class ExplainQuery(Shape):
     """Entries put on top of the table."""
 
 
+class NamesQuery(Shape):
+    only: str | None = Field(default=None, max_length=6000)
+    """These names alone, as paths with commas between."""
+
+
 class LimitQuery(Shape):
     limit: int = Field(default=100, ge=1, le=1000)
     """How many at most."""

@@ -24,6 +24,8 @@ async def test_agents_are_told_with_their_last_report() -> None:
             [name] = names["names"]
             assert (name["name"], name["rate"], name["agents"]) == ("/svc/users", 12.5, ["host7"])
             assert (await served.get("/v1/namespaces/other/names")).json["names"] == []
+            assert (await served.get("/v1/namespaces/default/names?only=/svc/x,/svc/users")).json == names
+            assert (await served.get("/v1/namespaces/default/names?only=/svc/x,/svc/y")).json["names"] == []
             assert "tieline_control_agents 1.0" in (await served.get("/metrics")).body.decode()
 
         async def gone() -> bool:
