@@ -132,7 +132,9 @@ class Journal:
             return NotKnown("not known: that time has not come yet")
         if not await self.flush():
             return NotKnown(f"not known: the journal can't be used: {self.failing}")
-        return await asyncio.to_thread(self._look, moment, work)
+        # A file that turns out to be damaged must not be set aside under the reader.
+        async with self._writing:
+            return await asyncio.to_thread(self._look, moment, work)
 
     def _look(self, moment: float, work: Callable[[Past], T]) -> T | NotKnown:
         try:

@@ -304,12 +304,17 @@ async def test_a_file_that_can_not_be_read_is_set_aside_and_a_new_one_begun(
             now.time = BEGAN + 100
             for number in range(500):
                 now.becomes(Path(("#", "consul", "dc1", f"service-{number}")), at(number % 249))
-            for _ in range(3):
-                if await now.journal.flush():
-                    break
             name = Path(("#", "consul", "dc1", "service-499"))
-            now.time += 10
-            assert known(await now.state(BEGAN + 105, name)) == known(at(499 % 249))
+            for _ in range(5):  # The damage is found by whatever meets it: a write, a read, or forgetting what is old.
+                now.time += 10
+                await now.journal.flush()
+                now.time += 10
+                await now.journal.prune()
+                found = known(await now.state(now.time - 5, name))
+                if found == known(at(499 % 249)):
+                    break
+            else:
+                pytest.fail(f"it does not remember again: {found}")
     if place == "start":
         assert "it is set aside" in caplog.text
         assert file.with_suffix(".unreadable").exists()
