@@ -111,10 +111,10 @@ class EnvoyProcess:
         """Returns when no caller is connected any more, or when the drain time is over."""
         try:
             await envoy_admin.post(self._admin, "/drain_listeners?graceful")
-            idle = await self._no_caller_within(self.drain_seconds)
-            # Who came since is served too, and nobody comes after this.
+            await self._no_caller_within(self.drain_seconds)
+            # Who came since is served too, and nobody comes after this. Callers that keep connecting are still here.
             await envoy_admin.post(self._admin, "/drain_listeners")
-            if not (idle and await self._no_caller_within(LAST_CALL_SECONDS)):
+            if not await self._no_caller_within(LAST_CALL_SECONDS):
                 logger.warning("connections were still open at the end of the drain time")
         except (OSError, EOFError, ValueError) as error:
             logger.warning("Envoy could not be drained", extra={"fields": {"error": error}})
