@@ -51,6 +51,12 @@ def refused(preview: Answer) -> str | None:
     return f"{moves}: more than the limit of {percent(limit)}. Look at the preview; --yes makes it anyway"
 
 
+def breaks(preview: Answer, name: str) -> str | None:
+    """What would become of a name that is bound now and would not be any more."""
+    rows = (row for row in entries(preview, "changed") if text(row, "name") == name and yes(row, "breaks"))
+    return next((text(row, "outcome_after") for row in rows), None)
+
+
 def _summary(preview: Answer, changed: int) -> str:
     names = count(preview, "names")
     if not changed and not entries(preview, "unknown"):

@@ -76,6 +76,8 @@ class Run:
             plan = ", ".join(f"{percent:g}" for percent in self._steps)
             typer.echo(f"steps: {plan} %, each watched for {self.order.every:g} s or more. At the end:")
             foreseen.print_preview(whole.preview)
+        if broken := foreseen.breaks(whole.preview, self.order.name):
+            fail(f"{self.order.name} would lead nowhere at the end ({broken}); nothing was changed. Look at --to")
         if not self.yes and (reason := foreseen.refused(first.preview)):
             fail(f"the first step: {reason}")
         if dry_run:

@@ -253,6 +253,11 @@ async def test_what_can_not_be_shifted_is_said_before_anything_is_made() -> None
             await made.run(*wrong, ends_with=code)
         assert await made.table() == TABLE
         assert await made.whys() == ["the first one"]
+        # Here nothing is behind the name's own entry.
+        (made.folder / "own.dtab").write_text("/svc/users => /#/dc1/users ;\n")
+        await made.run("dtab", "set", str(made.folder / "own.dtab"), "--yes")
+        nowhere = await made.run("shift", "/svc/users", "--to", "/#/dc2/nobody", "--yes", ends_with=1)
+        assert "/svc/users would lead nowhere at the end (neg); nothing was changed" in nowhere
 
 
 def test_the_way_back_leads_to_before_the_first_step_however_many_there_were(
