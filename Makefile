@@ -30,10 +30,10 @@ else
 endif
 
 test-agent:
-	$(BIN)/python -m pytest -o cache_dir=.pytest_cache/agent tests/mesh/agent
+	$(BIN)/python -m pytest -o cache_dir=.pytest_cache/agent tests/mesh/agent tests/mesh/cli
 
 test-others:
-	$(BIN)/python -m pytest -o cache_dir=.pytest_cache/others --ignore=tests/mesh/agent
+	$(BIN)/python -m pytest -o cache_dir=.pytest_cache/others --ignore=tests/mesh/agent --ignore=tests/mesh/cli
 
 check: $(STAMP)  ## formatting, lints, types, import contracts
 	$(BIN)/ruff format --check .
