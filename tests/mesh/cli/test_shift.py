@@ -79,6 +79,8 @@ class World:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
             env=self.environment,
+            # What runs in the background inherits that Ctrl-C is ignored.
+            preexec_fn=_heeds_ctrl_c,
         )
 
     async def run(self, *arguments: str, ends_with: int = 0) -> str:
@@ -98,6 +100,10 @@ class World:
         """The newest last."""
         said = json.loads(await self.run("dtab", "history", "-o", "json"))
         return [each["why"] for each in reversed(said["versions"])]
+
+
+def _heeds_ctrl_c() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 TABLE = "# all\n/svc => /#/dc1 ;\n"
