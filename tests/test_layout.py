@@ -72,7 +72,9 @@ COVERED_ELSEWHERE = {
     ],
     "tests/mesh/agent/test_tcp.py": ["mesh/agent/publishing.py", "mesh/agent/streams.py"],
     "tests/mesh/agent/test_tls_passthrough.py": ["mesh/agent/sni_resolver.py", "mesh/agent/stream_routers.py"],
-    "tests/mesh/agent/test_snapshot.py": ["mesh/agent/snapshot_file.py", "mesh/agent/snapshot_rows.py"],
+    "tests/mesh/agent/test_snapshot.py": [
+        f"mesh/agent/{name}.py" for name in ("database", "snapshot_file", "snapshot_rows")
+    ],
     "tests/mesh/agent/test_supervisor.py": [
         *(f"mesh/agent/{name}.py" for name in ("adoption", "brain", "brain_process", "child", "plan")),
         *(f"mesh/agent/{name}.py" for name in ("entries", "envoy_process", "log", "wiring")),
@@ -97,7 +99,7 @@ COVERED_ELSEWHERE = {
     "tests/mesh/control/test_foresight.py": [
         *(f"mesh/control/{name}.py" for name in ("destination", "effect", "precedent")),
     ],
-    "tests/mesh/control/test_journal.py": [f"mesh/control/{name}.py" for name in ("database", "journal_file", "past")],
+    "tests/mesh/control/test_journal.py": [f"mesh/control/{name}.py" for name in ("journal_file", "past")],
     "tests/mesh/control/test_preview.py": ["mesh/control/settings_difference.py"],
     "tests/mesh/control/test_load.py": ["mesh/control/config.py"],
     "tests/mesh/control/test_service.py": [

@@ -21,6 +21,7 @@ from typing import Any
 
 from discovery.address import Known
 from discovery.path import Path
+from mesh.agent.database import is_place, set_aside
 from mesh.agent.names import Key
 from mesh.agent.snapshot_rows import Fleet, decode, encode, fleet_rows, read_fleet
 
@@ -42,16 +43,6 @@ create table if not exists name (
 create table if not exists fleet (part text primary key, said text not null, hash blob not null) without rowid;
 pragma user_version = {VERSION};
 """
-# What is wrong is the place, not the content.
-_PLACE = {
-    sqlite3.SQLITE_BUSY,
-    sqlite3.SQLITE_CANTOPEN,
-    sqlite3.SQLITE_FULL,
-    sqlite3.SQLITE_IOERR,
-    sqlite3.SQLITE_LOCKED,
-    sqlite3.SQLITE_PERM,
-    sqlite3.SQLITE_READONLY,
-}
 _Row = tuple[object, ...]
 
 
@@ -102,7 +93,7 @@ class SnapshotFile:
             return _read(self._open(), now)
         except (OSError, sqlite3.Error, ValueError, KeyError, TypeError, OverflowError) as error:
             self.close()
-            if _is_place(error):
+            if is_place(error):
                 raise Unwritable(str(error), self._read_copy(now)) from error
             self._set_aside(error)
             return Restored()
@@ -151,29 +142,18 @@ class SnapshotFile:
 
     def _set_aside(self, error: Exception) -> None:
         """Raises Unwritable."""
-        aside = self.file.with_suffix(".unreadable")
+        try:
+            aside = set_aside(self.file)
+        except OSError as failed:
+            raise Unwritable(f"{error}, and the file can't be set aside: {failed}") from error
         fields = {"file": self.file, "error": error, "kept_as": aside}
         logger.warning(
             "the snapshot can't be read, it is set aside and the agent starts without it", extra={"fields": fields}
         )
-        try:
-            for beside in ("", "-wal", "-shm"):
-                part = self.file.with_name(self.file.name + beside)
-                if part.exists():
-                    part.replace(aside.with_name(aside.name + beside))
-        except OSError as failed:
-            raise Unwritable(str(failed)) from error
 
 
 def _version(database: sqlite3.Connection) -> object:
     return database.execute("pragma user_version").fetchone()[0]
-
-
-def _is_place(error: Exception) -> bool:
-    if isinstance(error, sqlite3.OperationalError):
-        # One that Python raises itself has no code.
-        return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF in _PLACE
-    return isinstance(error, OSError)
 
 
 def _read(database: sqlite3.Connection, now: float) -> Restored:

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path as File
 
-from mesh.control import database
+from mesh.agent import database
 
 logger = logging.getLogger("tieline.journal")
 

@@ -283,7 +283,8 @@ def test_a_file_that_ends_early_is_set_aside_or_new(tmp_path: File, length: int)
     it.close()
     whole = len(restored.names) == 60
     assert whole or restored == Restored()
-    assert whole or length == 0 or file.with_suffix(".unreadable").exists()
+    # A file of a single byte is an empty one to SQLite.
+    assert whole or length <= 1 or file.with_suffix(".unreadable").exists()
 
 
 async def test_an_empty_file_is_a_new_one(tmp_path: File) -> None:

@@ -19,12 +19,13 @@ _PLACE = {
 def is_place(error: Exception) -> bool:
     """What is wrong is the place (full, read-only, not permitted), not the content."""
     if isinstance(error, sqlite3.OperationalError):
-        return error.sqlite_errorcode & 0xFF in _PLACE
+        # One that Python raises itself has no code.
+        return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF in _PLACE
     return isinstance(error, OSError)
 
 
 def set_aside(file: File) -> File:
-    """What it is called from now on."""
+    """What it is called from now on. Raises OSError."""
     aside = file.with_suffix(".unreadable")
     for beside in ("", "-wal", "-shm"):
         part = file.with_name(file.name + beside)
