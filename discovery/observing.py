@@ -314,18 +314,14 @@ class Observation:
         elif isinstance(error, Misconfigured):
             self._set(Failed(reason))
         elif self._bind_timer is None:
-            self._set(Failed(self._no_answer(reason)))
+            self._set(Failed(no_answer(self._scope.settings, reason)))
         else:
             self._set(Pending(reason))
 
     def _give_up_waiting(self) -> None:
         self._bind_timer = None
         if isinstance(self.state, Pending):
-            self._set(Failed(self._no_answer(self.state.reason)))
-
-    def _no_answer(self, reason: str | None) -> str:
-        text = f"no answer within {self._scope.settings.bind_timeout:g} s"
-        return f"{text}: {reason}" if reason else text
+            self._set(Failed(no_answer(self._scope.settings, self.state.reason)))
 
     def _set(self, state: State) -> None:
         before, self.state = self.state, state
@@ -344,6 +340,11 @@ def tell(changed: Callable[[Path, State], None], name: Path, before: State, stat
     except Exception:
         # Neither the source nor the other names are to blame: they go on.
         logger.exception("a change of state was not taken", extra={"fields": {"name": name.show()}})
+
+
+def no_answer(settings: Settings, reason: str | None) -> str:
+    text = f"no answer within {settings.bind_timeout:g} s"
+    return f"{text}: {reason}" if reason else text
 
 
 async def reread(source: Rereads, scope: Scope, resync: float) -> None:

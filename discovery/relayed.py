@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 
 from discovery.address import Addr, Failed, Known, Pending, State
 from discovery.holding import gone, is_mass_loss, merged, serves, vanished
-from discovery.observing import Settings, tell
+from discovery.observing import Settings, no_answer, tell
 from discovery.outage import Outage
 from discovery.path import Path
 from discovery.source import Relays, Unavailable
@@ -155,18 +155,14 @@ class Relayed:
             held = f"restored from disk, not confirmed: {held}" if self._restored else held
             self._set(replace(known, held=held))
         elif self._bind_timer is None:
-            self._set(Failed(self._no_answer(reason)))
+            self._set(Failed(no_answer(self._relaying.settings, reason)))
         else:
             self._set(Pending(reason))
 
     def _give_up_waiting(self) -> None:
         self._bind_timer = None
         if isinstance(self._state, Pending):
-            self._set(Failed(self._no_answer(self._state.reason)))
-
-    def _no_answer(self, reason: str | None) -> str:
-        text = f"no answer within {self._relaying.settings.bind_timeout:g} s"
-        return f"{text}: {reason}" if reason else text
+            self._set(Failed(no_answer(self._relaying.settings, self._state.reason)))
 
     def _wait_no_more(self) -> None:
         if self._bind_timer is not None:

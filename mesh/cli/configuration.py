@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,7 +9,7 @@ import typer
 
 from mesh.cli.ending import NO
 from mesh.cli.options import Format, Output
-from mesh.cli.printing import print_json
+from mesh.cli.printing import print_json, print_problems, problems
 
 if TYPE_CHECKING:
     from mesh.config.load import Examined
@@ -29,7 +28,7 @@ def check(file: Annotated[Path, typer.Argument(help="The configuration.")], outp
 
     examined = examine(file)
     if output is Format.JSON:
-        print_json(_answer(examined))
+        print_json(problems(examined))
     else:
         _print(file, examined)
     if examined.config is None:
@@ -43,19 +42,8 @@ def schema() -> None:
     print_json(schema())
 
 
-def _answer(examined: Examined) -> dict[str, object]:
-    return {
-        "ok": examined.config is not None,
-        "errors": [asdict(problem) for problem in examined.errors],
-        "warnings": [asdict(problem) for problem in examined.warnings],
-    }
-
-
 def _print(file: Path, examined: Examined) -> None:
-    for error in examined.errors:
-        typer.echo(str(error), err=True)
-    for warning in examined.warnings:
-        typer.echo(f"warning: {warning}", err=True)
+    print_problems(examined)
     if examined.config is not None:
         sources, routers = len(examined.config.sources), len(examined.config.routers)
         typer.echo(f"{file}: ok (sources: {sources}, routers: {routers}, dentries: {len(examined.config.dtab)})")

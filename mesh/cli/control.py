@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,7 +10,7 @@ import typer
 
 from mesh.cli.ending import NO, fail
 from mesh.cli.options import Format, Output
-from mesh.cli.printing import print_json
+from mesh.cli.printing import print_json, print_problems, problems
 
 if TYPE_CHECKING:
     from mesh.control.load import Examined
@@ -59,7 +58,7 @@ def check(config: ControlFile = None, output: Output = Format.TABLE) -> None:
     file = _file(config)
     examined = examine(file)
     if output is Format.JSON:
-        print_json(_answer(examined))
+        print_json(problems(examined))
     else:
         _print(file, examined)
     if examined.config is None:
@@ -105,19 +104,8 @@ def _file(config: Path | None) -> Path:
     return config or SYSTEM_FILE
 
 
-def _answer(examined: Examined) -> dict[str, object]:
-    return {
-        "ok": examined.config is not None,
-        "errors": [asdict(problem) for problem in examined.errors],
-        "warnings": [asdict(problem) for problem in examined.warnings],
-    }
-
-
 def _print(file: Path, examined: Examined) -> None:
-    for error in examined.errors:
-        typer.echo(str(error), err=True)
-    for warning in examined.warnings:
-        typer.echo(f"warning: {warning}", err=True)
+    print_problems(examined)
     if examined.config is not None:
         store, sources = examined.config.kept_in.kind, len(examined.config.sources)
         typer.echo(f"{file}: ok (store: {store}, sources: {sources})")

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from discovery.path import Path
 from mesh.control.effect import Use, View
-from mesh.control.status import Counters, Counts, Key, Status, Unreadable, read
+from mesh.control.status import Counters, Key, Status, Unreadable, read
 from mesh.naming.bind import Namer
 
 logger = logging.getLogger("tieline.control")
@@ -93,6 +93,8 @@ class Seen:
     def __init__(self, clock: Callable[[], float], limits: Limits = Limits()) -> None:
         self._clock, self._limits = clock, limits
         self._agents: OrderedDict[str, Agent] = OrderedDict()
+        self._left: dict[str, float] = {}
+        """When those left that are gone, the first to leave first: in seconds since the epoch."""
         self._rows: dict[str, OrderedDict[Key, _Row]] = {}
         self.dropped_names = 0
         self.dropped_agents = 0
@@ -108,6 +110,7 @@ class Seen:
         elif known.left_at is not None:
             known.since = self._clock()
         known.version, known.left_at = version, None
+        self._left.pop(agent, None)
         self._agents.move_to_end(agent)
         self._drop_agents()
 
@@ -130,7 +133,7 @@ class Seen:
     def left(self, agent: str) -> None:
         known = self._agents.get(agent)
         if known is not None and known.left_at is None:
-            known.left_at = self._clock()
+            known.left_at = self._left[agent] = self._clock()
             rows = self._of(known.namespace)
             for key in known.keys:
                 rows[key].is_gone(agent)
@@ -204,13 +207,6 @@ class Seen:
             if only is None or name in only
         ]
 
-    def counts(self, namespace: str, names: Iterable[Path]) -> Counts:
-        """Of these names on all routers, since this process began to hear of them. It never goes back, also when
-        proxies restart: what was counted between two moments is the difference."""
-        wanted = set(names)
-        rows = [row for row in self._of(namespace).values() if row.path in wanted]
-        return Counts(sum(row.requests for row in rows), sum(row.failures for row in rows))
-
     def _views(self, namespace: str, namers: tuple[Namer, ...]) -> dict[str, View]:
         """By agent; under "" that of all which have no sources of their own."""
         of = [each for each in self._agents.values() if each.namespace == namespace]
@@ -242,19 +238,16 @@ class Seen:
 
     def _drop_agents(self) -> None:
         oldest = self._clock() - REMEMBERED_SECONDS
-        left = [each for each in self._agents.values() if each.left_at is not None]
-        for agent in left:
-            assert agent.left_at is not None
-            if agent.left_at < oldest:
-                self._forget(agent)
+        while self._left and (first := next(iter(self._left.items())))[1] < oldest:
+            self._forget(self._agents[first[0]])
         while len(self._agents) > self._limits.agents:
             self.dropped_agents += 1
-            gone = next((each for each in self._agents.values() if each.left_at is not None), None)
-            self._forget(gone or next(iter(self._agents.values())))
+            self._forget(self._agents[next(iter(self._left or self._agents))])
 
     def _forget(self, agent: Agent) -> None:
         """Its names stay, for as long as names do."""
         del self._agents[agent.name]
+        self._left.pop(agent.name, None)
         rows = self._of(agent.namespace)
         for key in agent.keys:
             del rows[key].by_agent[agent.name]

@@ -12,7 +12,6 @@ import random
 import time
 from collections.abc import Callable, Mapping
 from contextlib import aclosing
-from typing import TypeVar
 
 from discovery.backoff import Backoff
 from mesh.control.store.protocol import Expected, Latest, Store, StoreError, Unreadable
@@ -24,8 +23,6 @@ _NOT_ASKED = "the store has not answered yet"
 BACKOFF = Backoff(first=0.2, most=10.0)
 
 Changed = Callable[[Version], None]
-Told = Callable[[], None]
-T = TypeVar("T")
 
 
 class Tables:
@@ -45,7 +42,6 @@ class Tables:
         self._unreadable: Mapping[str, str] = {}
         self._answered = asyncio.Event()
         self._changed: dict[object, Changed] = {}
-        self._on_held: dict[object, Told] = {}
         self.held: str | None = _NOT_ASKED
         """Why what is known may be old. None: it is fresh."""
         self.held_since: float | None = clock()
@@ -95,11 +91,13 @@ class Tables:
 
     def subscribe(self, changed: Changed) -> Callable[[], None]:
         """`changed` is told each version from now on, numbers growing. It may not fail. Returns what ends it."""
-        return _added(self._changed, changed)
+        place = object()
+        self._changed[place] = changed
 
-    def on_held(self, told: Told) -> Callable[[], None]:
-        """`told` is called when `held` or `unreadable` has changed. Returns what ends it."""
-        return _added(self._on_held, told)
+        def end() -> None:
+            self._changed.pop(place, None)
+
+        return end
 
     async def _follow(self) -> None:
         heard = dict(self._known)
@@ -130,7 +128,6 @@ class Tables:
             fields = {"namespace": namespace, "reason": unreadable[namespace]}
             logger.warning("what is stored can't be believed, what was known is kept", extra={"fields": fields})
         self._unreadable = unreadable
-        self._tell_held()
 
     def _put_in_force(self, version: Version) -> None:
         known = self._known.get(version.namespace)
@@ -145,9 +142,7 @@ class Tables:
             logger.warning("the store can't be asked, what was known of it is kept", extra={"fields": fields})
         if self.held_since is None:
             self.held_since = self._clock()
-        if self.held != reason:
-            self.held = reason
-            self._tell_held()
+        self.held = reason
 
     def _fresh(self) -> None:
         if self.held is None or self.held_since is None:
@@ -156,11 +151,6 @@ class Tables:
         self.held = self.held_since = None
         self._answered.set()
         logger.info("the store answers", extra={"fields": {"namespaces": len(self._known), "after": seconds}})
-        self._tell_held()
-
-    def _tell_held(self) -> None:
-        for told in list(self._on_held.values()):
-            told()
 
 
 def _unbelievable(heard: Version | None, latest: Latest) -> str | None:
@@ -176,13 +166,3 @@ def _unbelievable(heard: Version | None, latest: Latest) -> str | None:
 
 def _lost(namespace: str) -> Unreadable:
     return Unreadable(f"the store has lost {namespace}: restore it from a backup, or restart the control plane")
-
-
-def _added(told: dict[object, T], one: T) -> Callable[[], None]:
-    place = object()
-    told[place] = one
-
-    def end() -> None:
-        told.pop(place, None)
-
-    return end

@@ -43,10 +43,6 @@ class Precondition:
             return False
         return self.none_match is None or not self.none_match.match(current)
 
-    @property
-    def is_said(self) -> bool:
-        return self.match is not None or self.none_match is not None
-
 
 ANY: Final = Precondition()
 

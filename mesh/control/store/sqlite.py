@@ -19,7 +19,7 @@ from typing import Self, TypeVar
 from asyncinotify import Event, Inotify, Mask
 
 from mesh.control.store.protocol import Expected, Latest, Unavailable
-from mesh.control.store.sqlite_file import VersionFile
+from mesh.control.store.sqlite_file import BUSY_SECONDS, VersionFile
 from mesh.control.version import Change, Version
 
 T = TypeVar("T")
@@ -28,9 +28,10 @@ _CHANGES = Mask.MODIFY | Mask.CREATE | Mask.DELETE | Mask.MOVED_FROM | Mask.MOVE
 
 
 class SqliteStore:
-    def __init__(self, file: File) -> None:
+    def __init__(self, file: File, busy_seconds: float = BUSY_SECONDS) -> None:
+        """`busy_seconds`: how long another process may lock it."""
         self._file = file
-        self._versions = VersionFile(file)
+        self._versions = VersionFile(file, busy_seconds=busy_seconds)
         self._thread = ThreadPoolExecutor(1, "store")
 
     async def __aenter__(self) -> Self:

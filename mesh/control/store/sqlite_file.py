@@ -22,6 +22,7 @@ SCHEMA = 1
 APPLICATION = 0x7469656C
 """`application_id`: "tiel"."""
 BUSY_SECONDS = 5.0
+"""How long another process may lock it."""
 _MOST = 2**63 - 1
 _TABLE = f"""
 create table if not exists version (
@@ -51,7 +52,7 @@ _REFUSED = {
     sqlite3.SQLITE_ERROR: "its tables are not those of Tieline",
 }
 _UNAVAILABLE = {
-    sqlite3.SQLITE_BUSY: f"another process has locked it for {BUSY_SECONDS:g} s",
+    sqlite3.SQLITE_BUSY: "another process has locked it, and does not let go",
     sqlite3.SQLITE_FULL: "the disk is full; nothing was changed",
 }
 
@@ -61,8 +62,9 @@ _Row = tuple[int, bytes, int, float, bytes, bytes, bytes | None, bytes]
 class VersionFile:
     """Of one thread at a time. Every call opens the file if need be, and raises StoreErrors."""
 
-    def __init__(self, file: File, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, file: File, clock: Callable[[], float] = time.time, busy_seconds: float = BUSY_SECONDS) -> None:
         self._file = file
+        self._busy_seconds = busy_seconds
         self._clock = clock
         self._database: sqlite3.Connection | None = None
         self._inode: tuple[int, int] | None = None
@@ -165,7 +167,7 @@ class VersionFile:
                 raise Unavailable(f"{self._file} is gone: put it back, or restart to begin with an empty one")
             self._file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._database = sqlite3.connect(
-                self._file, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
+                self._file, timeout=self._busy_seconds, isolation_level=None, check_same_thread=False
             )
             self._prepare(self._database)
             self._inode = _inode(self._file)

@@ -14,6 +14,7 @@ from mesh.control.store.protocol import Conflict, Store, Unavailable, Unreadable
 from mesh.control.tables import Tables
 from mesh.control.version import Version
 from scripts import consul, etcd
+from scripts.running import eventually
 from tests.mesh.control.store.contract import GONE, PATIENCE_SECONDS, Server, World, table
 from tests.mesh.control.store.worlds import ConsulWorld, EtcdWorld, FileWorld, kept
 
@@ -32,23 +33,14 @@ class Replica:
         self.store = store
         self.tables = Tables(store, backoff=QUICK)
         self.told: list[Version] = []
-        self._changed = asyncio.Event()
-        self.tables.subscribe(self._took)
-        self.tables.on_held(self._changed.set)
-
-    def _took(self, version: Version) -> None:
-        self.told.append(version)
-        self._changed.set()
+        self.tables.subscribe(self.told.append)
 
     def numbers(self, namespace: str) -> list[int]:
         return [version.number for version in self.told if version.namespace == namespace]
 
     async def until(self, holds: Callable[[Tables], bool], what: str) -> None:
         try:
-            async with asyncio.timeout(PATIENCE_SECONDS):
-                while not holds(self.tables):
-                    self._changed.clear()
-                    await self._changed.wait()
+            await eventually(lambda: holds(self.tables), PATIENCE_SECONDS, what, every=0.005)
         except TimeoutError:
             pytest.fail(f"{what} expected; known: {self.tables.all()}, held: {self.tables.held}")
 

@@ -184,11 +184,8 @@ async def test_a_file_that_is_not_ours_is_refused_and_left_as_it_is(file: File, 
     assert file.read_bytes() == before
 
 
-async def test_a_file_that_another_process_has_locked_is_unavailable(
-    file: File, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("mesh.control.store.sqlite_file.BUSY_SECONDS", 0.1)
-    async with SqliteStore(file) as store:
+async def test_a_file_that_another_process_has_locked_is_unavailable(file: File) -> None:
+    async with SqliteStore(file, busy_seconds=0.1) as store:
         first = await store.put("default", table("a"), "any")
         with closing(sqlite3.connect(file, isolation_level=None)) as other:
             other.execute("begin immediate")
