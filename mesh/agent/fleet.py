@@ -9,7 +9,6 @@ import asyncio
 import importlib.metadata
 import logging
 import random
-import ssl
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -38,7 +37,7 @@ class Fleet:
         self._sources: str | None = None
         self.link = Link(
             [url + PATH for url in control.url],
-            Dialling(session, token=self._token, tls=self._tls, server_hostname=control.tls.server_name),
+            Dialling(session, token=control.token, tls=control.context, server_hostname=control.tls.server_name),
             hello=self._hello,
             on_table=self._on_table,
             on_sources=self._on_sources,
@@ -90,16 +89,6 @@ class Fleet:
             table_at=fleet.at if fleet else None,
             sources=self._sources,
         )
-
-    def _token(self) -> str | None:
-        """Raises OSError."""
-        file = self._control.token_file
-        return None if file is None else file.read_text().strip()
-
-    def _tls(self) -> ssl.SSLContext | bool:
-        """Raises Misconfigured."""
-        is_needed = any(url.startswith("https:") for url in self._control.url)
-        return self._control.tls.tls.context("the control plane") if is_needed else True
 
     def _on_table(self, table: frames.Table) -> None:
         content = None if table.dtab is None else Content(table.dtab, table.policies or "")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from mesh.cli.answer import Answer, count, entries, number, text, texts, yes
+from mesh.cli.answer import Answer, count, entries, number, section, text, texts, yes
 from mesh.cli.printing import show
 
 if TYPE_CHECKING:
@@ -36,6 +36,8 @@ def print_preview(preview: Answer) -> None:
         show(_table(changed[:MOST_ROWS]))
     for row in unknown[:MOST_ROWS]:
         typer.echo(f"? {text(row, 'name')}: not known where it would lead: {text(row, 'reason')}")
+    for url, reason in section(preview, "silent").items():
+        typer.echo(f"? the names in use at the replica {url} are not in this preview: {reason}")
     if (more := max(0, len(changed) - MOST_ROWS) + max(0, len(unknown) - MOST_ROWS)) > 0:
         typer.echo(f"… and {more} more; `-o json` shows all")
 
@@ -46,6 +48,8 @@ def refused(preview: Answer) -> str | None:
         return None
     limit, moved, unknown = (number(preview, key) or 0 for key in ("limit", "moved_share", "unknown_share"))
     moves = f"{percent(moved)} of {_counted(preview)} would move"
+    if silent := section(preview, "silent"):
+        return f"{moves}, and of {len(silent)} of the replicas the names in use are not known. --yes makes it anyway"
     if unknown:
         moves += f", of {percent(unknown)} it is not known"
     return f"{moves}: more than the limit of {percent(limit)}. Look at the preview; --yes makes it anyway"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+import ssl
 from typing import Annotated, Self
 from urllib.parse import urlsplit
 
@@ -70,15 +71,12 @@ class ControlTls(Section):
         return Tls(ca_file=self.ca, cert_file=self.cert, key_file=self.key, server_name=self.server_name)
 
 
-class Control(Section):
-    url: Urls = Field(examples=["https://control.example:4180"])
-    """Where the control plane is: one URL, or a list of its replicas, of which another is tried when one is gone."""
-    namespace: Word = Field(default="default", examples=["default"])
-    """Whose table and policies hold here. Those of this file come after them, so that they win."""
-    name: Word = Field(default_factory=socket.gethostname, examples=["host7"])
-    """What this agent is called there. Without it: the name of the host."""
+class Reached(Section):
+    """How a control plane is reached."""
+
+    url: Urls
     token_file: Place | None = Field(default=None, examples=["/etc/tieline/token"])
-    """A file that holds the token of this agent, read again at each connection. null: none, a certificate does."""
+    """A file that holds the token to show there, read again each time. null: none, a certificate does."""
     tls: ControlTls = Field(default_factory=ControlTls)
     """For `https`: whom to believe, and by what to be known."""
     insecure: Flag = Field(default=False, examples=[True])
@@ -90,3 +88,21 @@ class Control(Section):
             if each.startswith("http://") and not _is_here(each) and not self.insecure:
                 raise ValueError(f"{each} is not encrypted: write https, or `insecure: true` if that is meant")
         return self
+
+    def token(self) -> str | None:
+        """Raises OSError."""
+        return None if self.token_file is None else self.token_file.read_text().strip()
+
+    def context(self) -> ssl.SSLContext | bool:
+        """Raises Misconfigured."""
+        is_needed = any(each.startswith("https:") for each in self.url)
+        return self.tls.tls.context("the control plane") if is_needed else True
+
+
+class Control(Reached):
+    url: Urls = Field(examples=["https://control.example:4180"])
+    """Where the control plane is: one URL, or a list of its replicas, of which another is tried when one is gone."""
+    namespace: Word = Field(default="default", examples=["default"])
+    """Whose table and policies hold here. Those of this file come after them, so that they win."""
+    name: Word = Field(default_factory=socket.gethostname, examples=["host7"])
+    """What this agent is called there. Without it: the name of the host."""

@@ -10,7 +10,7 @@ from datetime import datetime
 from mesh.config import certificates
 from mesh.config.certificates import BadCertificate, Material
 from mesh.config.checks import Finding
-from mesh.config.control import Control
+from mesh.config.control import Control, Reached
 from mesh.config.document import Loc
 from mesh.config.routers import Router
 from mesh.policy.entry import PolicyEntry
@@ -53,8 +53,8 @@ def of_policies(entries: Sequence[PolicyEntry], above: Loc = ("policies",)) -> I
             yield Named(loc, "cert", tls.cert, tls.key)
 
 
-def of_control(control: Control) -> Iterator[Named]:
-    loc, tls = ("control", "tls"), control.tls
+def of_control(control: Reached, section: str = "control") -> Iterator[Named]:
+    loc, tls = (section, "tls"), control.tls
     if tls.ca is not None:
         yield Named(loc, "ca", tls.ca)
     if tls.cert is not None:

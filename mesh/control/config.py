@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SerializeAsAny, Wit
 
 from discovery.settings import SourceConfig
 from mesh.config import places
+from mesh.config.control import Reached, Urls
 from mesh.config.fields import Address, AnyPort, Place, Section, Size, Time
 from mesh.config.model import Log, Naming, socket_folder
 from mesh.control.store.config import SqliteStoreConfig, StoreConfig
@@ -71,6 +72,11 @@ class Journal(Section):
     """How much disk that may take; the oldest is dropped."""
 
 
+class Peers(Reached):
+    url: Urls = Field(examples=["https://control-2.example:4180"])
+    """Where the replicas are: all of them, so that every replica may have the same file, or all others."""
+
+
 class ControlConfig(Section):
     run_dir: Annotated[Place, AfterValidator(socket_folder)] = Field(
         validate_default=True, default_factory=partial(places.run_dir, os.environ), examples=["/run/tieline"]
@@ -94,6 +100,8 @@ class ControlConfig(Section):
     """When a change is refused for what it would move."""
     journal: Journal = Field(default_factory=Journal)
     """What is kept of the past."""
+    peers: Peers | None = Field(default=None)
+    """The other replicas on this store: asked which names their agents use, when a change is previewed. null: none."""
     log: Log = Field(default_factory=Log)
     """What the control plane writes to its standard error."""
 

@@ -14,7 +14,7 @@ from mesh.config.material import Named
 from mesh.config.problem import ConfigError, Problem
 from mesh.config.report import Report, Table
 from mesh.config.sections import Sections
-from mesh.control.config import ControlConfig, Listen
+from mesh.control.config import ControlConfig
 from mesh.control.grants import examine as examine_grants
 from mesh.control.store.config import ConsulStoreConfig, EtcdStoreConfig, SqliteStoreConfig, StoreConfig
 
@@ -66,7 +66,7 @@ class _Examination:
         config = None if keys is None else self._config(keys)
         if config is None:
             return self._refused()
-        named = list(_material(config.listen))
+        named = list(_material(config))
         problems = self._report.problems
         problems += self._report.found(_contradictions(config), _NO_TABLE)
         problems += self._report.found(material.faults(named), _NO_TABLE)
@@ -130,11 +130,16 @@ def _doubts(config: ControlConfig) -> Iterator[Finding]:
     if config.listen.is_remote and config.lets_strangers_read:
         message = f"whoever reaches {config.listen.address} may read tables, names and addresses, without a token"
         yield Finding(("allow",), message, "Write `allow: none` unless that is meant")
+    if config.peers is not None and isinstance(config.kept_in, SqliteStoreConfig):
+        message = "the store is a file of this machine, which replicas on others do not share"
+        yield Finding(("peers",), message, "Use `consul` or `etcd` as the store, or leave `peers` away")
 
 
-def _material(listen: Listen) -> Iterator[Named]:
+def _material(config: ControlConfig) -> Iterator[Named]:
+    if config.peers is not None:
+        yield from material.of_control(config.peers, "peers")
     loc: Loc = ("listen", "tls")
-    if (tls := listen.tls) is not None:
+    if (tls := config.listen.tls) is not None:
         yield Named(loc, "cert", tls.cert, tls.key)
         if tls.client_ca is not None:
             yield Named(loc, "client_ca", tls.client_ca)

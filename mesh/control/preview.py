@@ -8,16 +8,18 @@ As JSON:
        "before_endpoints": 3, "after_endpoints": 2,
        "gained": ["10.0.0.7:80"], "lost": ["10.0.0.1:80"], "share": 0.12, "moves": 1.0, "rate": 34.5,
        "settings": [], "copies": [], "agents": [], "note": null}],
+     "silent": {"https://control-2:4180": "no answer within 2 s"},
      "unknown": [{"name": "/svc/cart", "router": "http", "rate": 2.0, "agents": [], "reason": "..."}]}
 
 `share` is of all current requests, `moves` of the name's own. `by` is "names" while nobody calls: then each name counts
-alike. `gained` and `lost` are at most MOST_ENDPOINTS each. `agents`: whom it holds for, if it does not hold for all.
+alike. `silent`: replicas that did not say what their agents use, and why. `gained` and `lost` are at most
+MOST_ENDPOINTS each. `agents`: whom it holds for, if it does not hold for all.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Final
 
@@ -35,7 +37,8 @@ COUNTED_ONLY: Final = "/"
 @dataclass(frozen=True, slots=True)
 class Preview:
     """`effects`: what would break comes first, then what moves most. `weight`: requests per second of all names, or
-    their number if `measured` is False: nobody calls."""
+    their number if `measured` is False: nobody calls. `silent`: by URL, why it is not known what a replica's agents
+    use."""
 
     names: int
     effects: Sequence[Effect]
@@ -43,6 +46,7 @@ class Preview:
     weight: float
     measured: bool
     limit: float | None
+    silent: Mapping[str, str] = field(default_factory=dict)
 
     def share(self, effect: Effect) -> float:
         return effect.rate * effect.moves / self.weight if self.weight else 0.0
@@ -57,8 +61,10 @@ class Preview:
 
     @property
     def refused(self) -> bool:
-        """What nobody knows may move."""
-        return self.limit is not None and round(self.moved_share + self.unknown_share, 9) > self.limit
+        """What nobody knows may move, and what agents of a silent replica use may be all there is."""
+        if self.limit is None:
+            return False
+        return (bool(self.silent) and self.limit < 1) or round(self.moved_share + self.unknown_share, 9) > self.limit
 
 
 def preview(
@@ -98,6 +104,7 @@ def as_json(seen: Preview) -> dict[str, object]:
         "moved_share": round(seen.moved_share, 6),
         "unknown_share": round(seen.unknown_share, 6),
         "by": "requests" if seen.measured else "names",
+        "silent": dict(seen.silent),
         "limit": seen.limit,
         "refused": seen.refused,
     }

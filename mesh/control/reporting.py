@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
@@ -12,10 +13,12 @@ from mesh.control.seen import Agent, Seen
 
 @dataclass(frozen=True, slots=True)
 class Reporting:
-    """Implements `stream.Reports` and `agents.Reports`. `replica`: this process."""
+    """Implements `stream.Reports` and `agents.Reports`. `replica`: this process, as people call it. `process`: by which
+    it knows itself when it is asked by itself."""
 
     seen: Seen
     replica: str
+    process: str = field(default_factory=lambda: secrets.token_hex(8))
     _addresses: dict[str, str] = field(default_factory=dict)
 
     def joined(self, agent: str, hello: Hello, address: str) -> None:
@@ -38,6 +41,9 @@ class Reporting:
 
     def names(self, namespace: str, only: Collection[str] | None = None) -> list[Json]:
         return self.seen.names(namespace, only)
+
+    def uses(self, namespace: str) -> Json:
+        return {"namespace": namespace, "process": self.process, **self.seen.in_use(namespace).json()}
 
     def _row(self, agent: Agent) -> Json:
         return {**agent.json(), "replica": self.replica, "address": self._addresses.get(agent.name)}

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from discovery.path import Path
-from mesh.control.effect import Use, View
+from mesh.control.effect import View
+from mesh.control.in_use import EVERYBODY, InUse, Used, User
 from mesh.control.status import Counters, Key, Status, Unreadable, read
-from mesh.naming.bind import Namer
 
 logger = logging.getLogger("tieline.control")
 
@@ -59,6 +59,11 @@ class Agent:
             "unreadable": self.unreadable,
         }
 
+    def user(self) -> User:
+        left_at = self.left_at
+        since = self.since if left_at is None else left_at
+        return User(self.name, left_at is None, since, self.status, self.view)
+
 
 @dataclass(slots=True, eq=False)
 class _Row:
@@ -84,6 +89,14 @@ class _Row:
             added = counted.total if min(added.requests, added.failures) < 0 else added
             self.requests += added.requests
             self.failures += added.failures
+
+    def used(self, own: Collection[str]) -> Used:
+        """`own`: the agents that have something of their own."""
+        rates: dict[str, float] = {}
+        for agent, counted in self.by_agent.items():
+            key = agent if agent in own else EVERYBODY
+            rates[key] = rates.get(key, 0.0) + counted.rate
+        return Used(self.path, rates)
 
     def is_gone(self, agent: str) -> None:
         self.by_agent[agent] = self.by_agent[agent].idle()
@@ -167,28 +180,10 @@ class Seen:
     def agent(self, name: str) -> Agent | None:
         return self._agents.get(name)
 
-    def roots(self, namespace: str) -> set[Path]:
-        """The prefixes of sources that agents have of their own."""
-        return {
-            root
-            for each in self._agents.values()
-            if each.namespace == namespace and each.view
-            for root in each.view.roots
-        }
-
-    def uses(self, namespace: str, namers: Sequence[Namer]) -> list[Use]:
-        """The names in use. `namers`: those of the control plane's sources."""
-        rows = self._fresh(namespace)
-        views = self._views(namespace, tuple(namers))
-        everybody = views.pop("", View(tuple(namers)))
-        uses = []
-        for (router, _), row in rows.items():
-            rates: dict[View, float] = {}
-            for agent, counted in row.by_agent.items():
-                view = views.get(agent, everybody)
-                rates[view] = rates.get(view, 0.0) + counted.rate
-            uses.append(Use(router, row.path, rates or {everybody: 0.0}))
-        return uses
+    def in_use(self, namespace: str) -> InUse:
+        agents = {each.name: each.user() for each in self._agents.values() if each.namespace == namespace}
+        own = {name for name, each in agents.items() if each.view is not None}
+        return InUse({key: row.used(own) for key, row in self._fresh(namespace).items()}, agents)
 
     def names(self, namespace: str, only: Collection[str] | None = None) -> list[dict[str, object]]:
         """For GET /v1/namespaces/{ns}/names. `only`: these alone."""
@@ -206,13 +201,6 @@ class Seen:
             for (router, name), row in self._fresh(namespace).items()
             if only is None or name in only
         ]
-
-    def _views(self, namespace: str, namers: tuple[Namer, ...]) -> dict[str, View]:
-        """By agent; under "" that of all which have no sources of their own."""
-        of = [each for each in self._agents.values() if each.namespace == namespace]
-        views = {each.name: each.view.over(namers) for each in of if each.view is not None}
-        views[""] = View(namers, tuple(each.name for each in of if each.view is None))
-        return views
 
     # Bounds
 

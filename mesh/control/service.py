@@ -17,6 +17,7 @@ import time
 from collections.abc import Coroutine, Iterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, ExitStack, contextmanager
 
+import aiohttp
 import uvloop
 from aiohttp import web
 
@@ -49,6 +50,7 @@ from mesh.control.api.writing import Writing
 from mesh.control.audit import Audit
 from mesh.control.config import ControlConfig
 from mesh.control.explaining import Explaining
+from mesh.control.gathering import Gathering
 from mesh.control.hub import Hub
 from mesh.control.journal import Bounds, Journal
 from mesh.control.judging import Judging
@@ -76,7 +78,9 @@ class Unstartable(Exception):
 class Control:
     """The parts, wired. Nothing runs here: `serve` does that."""
 
-    def __init__(self, config: ControlConfig, store: Store, entries: list[SourceEntry]) -> None:
+    def __init__(
+        self, config: ControlConfig, store: Store, entries: list[SourceEntry], session: aiohttp.ClientSession
+    ) -> None:
         naming, every = config.naming, [*entries, *inet(config.naming.bind_timeout)]
         self._config = config
         self.listens: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
@@ -100,7 +104,8 @@ class Control:
         self.watching = Watching()
         self.tls = None if config.listen.tls is None else Tls(config.listen.tls)
         options = Options(alternate_on=frozenset(naming.alternate_on), max_depth=naming.max_depth)
-        self.judging = Judging(self.seen, Previewing(self.asking, options), self.observatory, entries, namers(every))
+        gathering = Gathering(self.seen, self.reporting.process, config.peers, session)
+        self.judging = Judging(gathering, Previewing(self.asking, options), self.observatory, entries, namers(every))
         self.binder = Binder(self.in_force, self.asking, namers(every), options)
         self.explaining = Explaining(self.asking, self.in_force, store, self.seen, self.journal, namers(every), options)
         self.vitals = self._vitals()
@@ -212,7 +217,8 @@ async def run(config: ControlConfig) -> None:
             kept: AbstractAsyncContextManager[Store] = config.kept_in.open()
             store = await stack.enter_async_context(kept)
             entries = [await opened(stack, each, config.naming.bind_timeout) for each in config.sources]
-            control = Control(config, store, entries)
+            session = await stack.enter_async_context(aiohttp.ClientSession())
+            control = Control(config, store, entries, session)
             await stack.enter_async_context(control.observatory)
             await control.serve(stop)
     except* (StoreError, SourceError, BadCertificate, Unbindable) as failed:

@@ -5,7 +5,7 @@ Unknown keys are ignored, so that an agent of the next minor version is understo
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from sys import intern
 from typing import NamedTuple
@@ -88,24 +88,33 @@ def read(frame: Mapping[str, object], before: Status | None) -> Status:
     """What the frame does not have is as it was before. Raises Unreadable."""
     told = {**(before.told if before else {}), **{key: frame[key] for key in frame if key not in _APART}}
     known = before.names if before else {}
-    names = _names(frame["names"], known) if "names" in frame else known
+    names = _names(objects(frame["names"], "names"), known) if "names" in frame else known
     local = frame.get("local", before.local if before else {})
     own = before.own if before and local == before.local else _own(local)
-    sources = _sources(frame["sources"]) if "sources" in frame else before.sources if before else ()
+    sources = _sources(objects(frame["sources"], "sources")) if "sources" in frame else before.sources if before else ()
     dtab = _dtab(frame["dtab"]) if "dtab" in frame else before.dtab if before else Dtab()
     return Status(told, local, names, own, sources, dtab)
 
 
 _APART = ("type", "names", "local", "sources")
+OWN = ("dtab", "sources", "local")
+"""The keys of what an agent has beside the control plane's."""
 
 
-def _names(rows: object, before: Mapping[Key, Counters]) -> dict[Key, Counters]:
+def own(status: Status) -> dict[str, object]:
+    """What the agent has of its own, as its report had it: a frame for `read`."""
+    sources = [
+        {"prefix": each.prefix.show(), "segments": each.segments, "fewest": each.fewest, "longest": each.longest}
+        for each in status.sources
+    ]
+    return {"dtab": status.told.get("dtab", ""), "sources": sources, "local": status.local}
+
+
+def _names(rows: Iterable[Mapping[str, object]], before: Mapping[Key, Counters]) -> dict[Key, Counters]:
     """A fleet sends many of these, and most rows are as they were."""
     found: dict[Key, Counters] = {}
-    for at, row in enumerate(_list(rows, "names")):
-        if not isinstance(row, dict):
-            raise Unreadable(f"names[{at}]: an object expected")
-        key = _text(row.get("router"), f"names[{at}].router"), _text(row.get("name"), f"names[{at}].name")
+    for at, row in enumerate(rows):
+        key = text(row.get("router"), f"names[{at}].router"), text(row.get("name"), f"names[{at}].name")
         known = before.get(key)
         if known is None:
             key = intern(key[0]), intern(_path(key[1], f"names[{at}].name").show())
@@ -118,14 +127,14 @@ def _counters(told: tuple[object, object, object, object], key: str) -> Counters
     requests, failures, rate, bound_to = told
     total = None
     if requests is not None:
-        total = Counts(int(_number(requests, f"{key}.requests")), int(_number(failures or 0, f"{key}.failures")))
-    return Counters(total, _number(rate or 0, f"{key}.rate"), intern(str(bound_to or "")), told)
+        total = Counts(int(number(requests, f"{key}.requests")), int(number(failures or 0, f"{key}.failures")))
+    return Counters(total, number(rate or 0, f"{key}.rate"), intern(str(bound_to or "")), told)
 
 
 def _own(rows: object) -> dict[Path, State]:
     return {
-        _path(name, "local"): _state(name, _section(said, f"local.{name}"))
-        for name, said in _section(rows, "local").items()
+        _path(name, "local"): _state(name, section(said, f"local.{name}"))
+        for name, said in section(rows, "local").items()
     }
 
 
@@ -139,28 +148,27 @@ def _state(name: str, said: Mapping[str, object]) -> State:
     count = said.get("endpoints")
     if count is None:
         return Known(Neg(), 0, 0, held)
-    number = int(_number(count, f"local.{name}.endpoints"))
-    if number > MOST_ENDPOINTS:
+    many = int(number(count, f"local.{name}.endpoints"))
+    if many > MOST_ENDPOINTS:
         raise Unreadable(f"local.{name}.endpoints: at most {MOST_ENDPOINTS} expected")
     usable = bool(said.get("usable", True))
-    addr = bound(Endpoint(name, at, weight=1.0 if usable else 0.0) for at in range(number))
+    addr = bound(Endpoint(name, at, weight=1.0 if usable else 0.0) for at in range(many))
     return Known(addr, 0, 0, held, Bound() if said.get("lost") else None)
 
 
-def _sources(rows: object) -> tuple[OwnSource, ...]:
+def _sources(rows: Iterable[Mapping[str, object]]) -> tuple[OwnSource, ...]:
     found = []
-    for at, row in enumerate(_list(rows, "sources")):
+    for at, each in enumerate(rows):
         key = f"sources[{at}]"
-        each = _section(row, key)
-        segments = int(_number(each.get("segments"), f"{key}.segments"))
-        fewest = int(_number(each.get("fewest") or segments, f"{key}.fewest"))
+        segments = int(number(each.get("segments"), f"{key}.segments"))
+        fewest = int(number(each.get("fewest") or segments, f"{key}.fewest"))
         found.append(OwnSource(_path(each.get("prefix"), f"{key}.prefix"), segments, fewest, bool(each.get("longest"))))
     return tuple(found)
 
 
-def _dtab(text: object) -> Dtab:
+def _dtab(said: object) -> Dtab:
     try:
-        return parse_dtab(_text(text or "", "dtab"), "the agent's own table")
+        return parse_dtab(text(said or "", "dtab"), "the agent's own table")
     except DtabSyntaxError as error:
         raise Unreadable(f"dtab: {error}") from error
 
@@ -173,25 +181,26 @@ def _guessed(own: Mapping[Path, State]) -> tuple[OwnSource, ...]:
     return tuple(OwnSource(root, max(found), min(found), longest=False) for root, found in sorted(lengths.items()))
 
 
-def _section(value: object, key: str) -> Mapping[str, object]:
+def section(value: object, key: str) -> Mapping[str, object]:
     if not isinstance(value, Mapping):
         raise Unreadable(f"{key}: an object expected")
     return value
 
 
-def _list(value: object, key: str) -> Sequence[object]:
+def objects(value: object, key: str) -> Iterator[Mapping[str, object]]:
+    """The objects of a list. Raises Unreadable."""
     if not isinstance(value, list):
         raise Unreadable(f"{key}: a list expected")
-    return value
+    return (section(row, f"{key}[{at}]") for at, row in enumerate(value))
 
 
-def _text(value: object, key: str) -> str:
+def text(value: object, key: str) -> str:
     if not isinstance(value, str):
         raise Unreadable(f"{key}: text expected")
     return value
 
 
-def _number(value: object, key: str) -> float:
+def number(value: object, key: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 2**63:
         raise Unreadable(f"{key}: a number of at least 0 expected")
     return value
@@ -199,6 +208,6 @@ def _number(value: object, key: str) -> float:
 
 def _path(value: object, key: str) -> Path:
     try:
-        return Path.parse(_text(value, key))
+        return Path.parse(text(value, key))
     except PathSyntaxError as error:
         raise Unreadable(f"{key}: {error}") from error

@@ -19,6 +19,7 @@ class Reports(Protocol):
     def agents(self) -> Sequence[Json]: ...
     def agent(self, name: str) -> Json | None: ...
     def names(self, namespace: str, only: Collection[str] | None = None) -> Sequence[Json]: ...
+    def uses(self, namespace: str) -> Json: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +29,13 @@ class AgentRoutes:
 
     def routes(self) -> list[AnyRoute]:
         upgraded = {101: Plain((), "The stream."), 426: None}
+        uses = "/v1/namespaces/{namespace}/uses"
         names, stream = "/v1/namespaces/{namespace}/names", "The stream of an agent, a WebSocket."
         return [
             read("/v1/agents", "Every agent, and its last report.", self._all, Json, NoQuery),
             read("/v1/agents/{agent}", "One agent.", self._one, Json, NoQuery, 404),
             read(names, "The names in use, as agents report them.", self._names, Json, NamesQuery),
+            read(uses, "What this replica tells the others for a preview.", self._uses, Json, NoQuery),
             Route("GET", "/v1/agent", Role.AGENT, stream, self._stream, Lenient, NoBody, upgraded),
         ]
 
@@ -49,6 +52,9 @@ class AgentRoutes:
     async def _names(self, asked: Asked[NamesQuery, NoBody]) -> Answer:
         only = None if asked.query.only is None else frozenset(asked.query.only.split(","))
         return Answer({"namespace": asked.namespace, "names": list(self.reports.names(asked.namespace, only))})
+
+    async def _uses(self, asked: Asked[NoQuery, NoBody]) -> Answer:
+        return Answer(self.reports.uses(asked.namespace))
 
     async def _stream(self, asked: Asked[Lenient, NoBody]) -> Reply:
         return await self.stream(asked.request)

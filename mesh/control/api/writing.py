@@ -127,7 +127,11 @@ class Writing:
 
 
 def _too_much(preview: Json, limit: float) -> str:
-    moved, unknown = preview["moved_share"], preview["unknown_share"]
+    moved, unknown, silent = preview["moved_share"], preview["unknown_share"], preview["silent"]
+    if silent:
+        url, reason = next(iter(silent.items()))
+        text = f"what agents of the replica {url} use is not known ({reason}), so more may move than is seen"
+        return f"{text}: {_percent(moved + unknown)} of the {preview['by']}. Say yes if that is meant"
     text = f"this would move {_percent(moved)} of the {preview['by']}"
     if unknown:
         text += f" and perhaps {_percent(unknown)} more"

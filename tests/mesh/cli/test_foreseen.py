@@ -73,6 +73,10 @@ def test_a_change_that_touches_nothing_says_so(capsys) -> None:
 
 def test_why_it_needs_a_yes() -> None:
     assert foreseen.refused(Answer({**PREVIEW, "refused": False})) is None
+    silent = {"https://b:4180": "no answer within 2 s"}
+    assert str(foreseen.refused(Answer({**PREVIEW, "silent": silent}))).endswith(
+        "and of 1 of the replicas the names in use are not known. --yes makes it anyway"
+    )
     assert foreseen.refused(Answer({**PREVIEW, "unknown_share": 0.031, "by": "names"})) == (
         "12 % of the names in use would move, of 3.1 % it is not known: more than the limit of 10 %. "
         "Look at the preview; --yes makes it anyway"
@@ -85,3 +89,9 @@ def test_why_it_needs_a_yes() -> None:
 )
 def test_shares(share: float | None, said: str) -> None:
     assert foreseen.percent(share) == said
+
+
+def test_a_replica_that_said_nothing_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    foreseen.print_preview(Answer({**PREVIEW, "silent": {"https://b:4180": "no answer within 2 s"}}))
+    said = capsys.readouterr().out.splitlines()
+    assert "? the names in use at the replica https://b:4180 are not in this preview: no answer within 2 s" in said

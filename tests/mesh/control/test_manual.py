@@ -7,7 +7,7 @@ import re
 import pytest
 from pydantic import BaseModel
 
-from mesh.control.config import ControlConfig, Journal, Listen, ListenTls, Preview
+from mesh.control.config import ControlConfig, Journal, Listen, ListenTls, Peers, Preview
 from mesh.control.store.config import ConsulStoreConfig, EtcdStoreConfig, SqliteStoreConfig
 from tests.manual import ROOT, code, tables
 
@@ -16,6 +16,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "## The configuration": ControlConfig,
     "### `listen`": Listen,
     "### `listen.tls`": ListenTls,
+    "### `peers`": Peers,
     "### `preview`": Preview,
     "### `journal`": Journal,
 }

@@ -84,6 +84,7 @@ def test_a_name_that_moves_is_told_with_old_and_new_destination_and_endpoints() 
         "moved_share": 0.75,
         "unknown_share": 0.0,
         "by": "requests",
+        "silent": {},
         "limit": 0.1,
         "refused": True,
     }

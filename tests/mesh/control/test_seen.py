@@ -46,7 +46,7 @@ class Fleet:
         return Counts(*(sum(int(str(each[key])) for each in wanted) for key in ("requests", "failures")))
 
     def rates(self, namespace: str = "default") -> dict[str, float]:
-        return {use.path[-1]: sum(use.rates.values()) for use in self.seen.uses(namespace, CONTROL)}
+        return {use.path[-1]: sum(use.rates.values()) for use in self.seen.in_use(namespace).uses(CONTROL)}
 
 
 def test_a_name_is_in_use_with_the_rates_of_all_agents_of_its_namespace() -> None:
@@ -133,7 +133,7 @@ def test_what_agents_observe_themselves_makes_a_view_of_their_own() -> None:
         local={"/#/docker/shop/users": {"endpoints": 3}, "/#/docker/shop/cart": {"endpoints": None}},
         sources=[{"prefix": "/#/docker", "segments": 2, "fewest": 2, "longest": False}],
     )
-    (use,) = fleet.seen.uses("default", CONTROL)
+    (use,) = fleet.seen.in_use("default").uses(CONTROL)
     views = {view.agents: view for view in use.rates}
     assert set(views) == {("a", "c"), ("b",)}
     assert list(views["a", "c"].namers) == CONTROL
@@ -146,8 +146,8 @@ def test_what_agents_observe_themselves_makes_a_view_of_their_own() -> None:
     assert cart == Known(Neg(), 0, 0)
     assert isinstance(own.state(Path(("#", "docker", "shop", "new"))), Pending)
     assert own.state(Path(("#", "consul", "dc1", "users"))) is None
-    assert fleet.seen.roots("default") == {Path(("#", "docker"))}
-    assert fleet.seen.roots("other") == set()
+    assert fleet.seen.in_use("default").roots() == {Path(("#", "docker"))}
+    assert fleet.seen.in_use("other").roots() == set()
 
 
 def test_an_agent_with_a_table_of_its_own_has_a_view_of_its_own() -> None:
@@ -156,13 +156,13 @@ def test_an_agent_with_a_table_of_its_own_has_a_view_of_its_own() -> None:
         fleet.join(agent)
         fleet.use(agent, users=(1, 0, 1.0))
     fleet.say("b", dtab="/svc/users=>/#/consul/dc1/beta")
-    (use,) = fleet.seen.uses("default", CONTROL)
+    (use,) = fleet.seen.in_use("default").uses(CONTROL)
     assert {view.agents: view.dtab.show() for view in use.rates} == {
         ("a",): "",
         ("b",): "/svc/users=>/#/consul/dc1/beta",
     }
     fleet.say("b", dtab="")
-    (use,) = fleet.seen.uses("default", CONTROL)
+    (use,) = fleet.seen.in_use("default").uses(CONTROL)
     assert [view.agents for view in use.rates] == [("a", "b")]
 
 

@@ -111,6 +111,7 @@ ASKED: list[tuple[str, str, Mapping[str, Any], int]] = [
     ("GET", f"{_NS}/history", {}, 200),
     ("GET", f"{_NS}/history?limit=0", {}, 400),
     ("GET", f"{_NS}/names", {}, 200),
+    ("GET", f"{_NS}/uses", {}, 200),
     ("GET", f"{_NS}/explain?name=users", {}, 200),
     ("GET", f"{_NS}/explain?name=//", {}, 400),
     ("GET", f"{_NS}/explain?name=users&agent=nobody", {}, 404),

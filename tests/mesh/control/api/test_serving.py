@@ -43,6 +43,7 @@ ROUTES: dict[tuple[str, str], Role | None] = {
     ("DELETE", "/v1/namespaces/{namespace}"): Role.WRITE,
     ("GET", "/v1/namespaces/{namespace}/history"): Role.READ,
     ("GET", "/v1/namespaces/{namespace}/names"): Role.READ,
+    ("GET", "/v1/namespaces/{namespace}/uses"): Role.READ,
     ("GET", "/v1/namespaces/{namespace}/explain"): Role.READ,
     ("POST", "/v1/namespaces/{namespace}/rollback"): Role.WRITE,
     ("POST", "/v1/namespaces/{namespace}/preview"): Role.READ,
