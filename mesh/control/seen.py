@@ -7,9 +7,11 @@ bounded, the oldest goes first and is counted; nothing is done but when a report
 from __future__ import annotations
 
 import logging
+import math
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from discovery.path import Path
 from mesh.control.effect import View
@@ -19,6 +21,8 @@ from mesh.control.status import Counters, Key, Status, Unreadable, read
 logger = logging.getLogger("tieline.control")
 
 REMEMBERED_SECONDS = 3600.0
+RECALLED_TO = 600.0
+"""Seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +106,14 @@ class _Row:
         self.by_agent[agent] = self.by_agent[agent].idle()
 
 
+class Recalled(NamedTuple):
+    """A name that was in use, in seconds since the epoch until when: within RECALLED_TO."""
+
+    router: str
+    path: Path
+    at: float
+
+
 class Seen:
     def __init__(self, clock: Callable[[], float], limits: Limits = Limits()) -> None:
         self._clock, self._limits = clock, limits
@@ -170,6 +182,28 @@ class Seen:
             rows[key].is_gone(agent.name)
         agent.keys |= status.names.keys()
         self._drop_names(agent.namespace, rows)
+
+    # What outlives this process
+
+    def recollection(self) -> dict[str, list[Recalled]]:
+        """By namespace. Alike for as long as the same names are in use, but for each RECALLED_TO."""
+        return {
+            namespace: [
+                Recalled(router, row.path, math.ceil(row.seen_at / RECALLED_TO) * RECALLED_TO)
+                for (router, _), row in rows.items()
+            ]
+            for namespace, rows in self._rows.items()
+        }
+
+    def recall(self, known: Mapping[str, Sequence[Recalled]]) -> None:
+        """What agents have reported meanwhile is newer."""
+        now = self._clock()
+        for namespace, recalled in known.items():
+            old = {(each.router, each.path.show()): _Row(each.path, min(each.at, now)) for each in recalled}
+            new = self._rows.get(namespace, OrderedDict())
+            past = sorted((item for item in old.items() if item[0] not in new), key=lambda item: item[1].seen_at)
+            rows = self._rows[namespace] = OrderedDict((*past, *new.items()))
+            self._drop_names(namespace, rows)
 
     # What is asked
 

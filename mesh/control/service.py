@@ -56,6 +56,7 @@ from mesh.control.journal import Bounds, Journal
 from mesh.control.judging import Judging
 from mesh.control.listening import Tls, Unbindable, listening
 from mesh.control.previewing import Previewing
+from mesh.control.recall import Recall
 from mesh.control.reporting import Reporting
 from mesh.control.seen import Seen
 from mesh.control.store.protocol import Store, StoreError
@@ -99,6 +100,7 @@ class Control:
         self.journal = Journal(
             config.state_dir / "journal.sqlite", self._known, Bounds(config.journal.age, config.journal.size)
         )
+        self.recall = Recall(config.state_dir / "names.json", self.seen)
         self.access = Access(config.tokens_file, strangers_read=config.lets_strangers_read)
         self.audit = Audit(config.state_dir)
         self.watching = Watching()
@@ -121,6 +123,7 @@ class Control:
             watching=self.watching,
             judging=self.judging,
             journal=self.journal,
+            recall=self.recall,
             access=self.access,
             audit=self.audit,
             tls=self.tls,
@@ -170,7 +173,8 @@ class Control:
 
     def _keeps(self) -> Iterator[Coroutine[object, object, None]]:
         self.tables.subscribe(self.journal.versioned)
-        yield from (self.tables.keep(), self.hub.keep(), self.in_force.wait(), self.journal.keep())
+        yield from (self.tables.keep(), self.hub.keep(), self.in_force.wait())
+        yield from (self.journal.keep(), self.recall.keep())
         if self.tls is not None:
             yield self.tls.keep()
 

@@ -19,6 +19,7 @@ from mesh.control.audit import Audit
 from mesh.control.journal import Journal
 from mesh.control.judging import Judging
 from mesh.control.listening import Tls
+from mesh.control.recall import Recall
 from mesh.control.stream import Streams
 from mesh.control.tables import Tables
 
@@ -38,6 +39,7 @@ class Vitals:
     watching: Watching
     judging: Judging
     journal: Journal
+    recall: Recall
     access: Access
     audit: Audit
     tls: Tls | None
@@ -73,6 +75,8 @@ class Vitals:
             yield f"the tokens_file can't be used, the last good one counts: {self.access.problem}"
         if self.journal.failing is not None:
             yield f"the journal can't be written: {self.journal.failing}"
+        if self.recall.failing is not None:
+            yield f"the names in use can't be written down: {self.recall.failing}"
         if self.tls is not None and self.tls.problem is not None:
             yield f"the certificate can't be used, the last good one stays: {self.tls.problem}"
 
