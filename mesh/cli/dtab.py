@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from mesh.cli import content_commands, content_edit, dtab_check, dtab_eval, dtab_sign, rollback
+from mesh.cli import content_commands, content_edit, dtab_check, dtab_eval, dtab_sign, namespaces, rollback
 from mesh.cli.control_client import on_control_plane
 from mesh.cli.versions import DTAB, POLICIES, Part
 
@@ -16,6 +16,8 @@ def commands() -> typer.Typer:
     group.command(name="sign")(dtab_sign.sign)
     _add(group, DTAB)
     group.command(name="rollback")(on_control_plane(rollback.rollback))
+    group.command(name="list")(on_control_plane(namespaces.list_all))
+    group.command(name="delete")(on_control_plane(namespaces.delete))
     return group
 
 

@@ -147,6 +147,13 @@ def roll_back(plane: ControlPlane, expected: Version, to: int, why: str, *, yes:
     return _made(plane.send("POST", path, body=body, headers=expected.condition, bears=(400, 404, 409, 412)), expected)
 
 
+def delete(plane: ControlPlane, expected: Version, why: str, *, yes: bool) -> Version | Refused:
+    """A new version that is the namespace's end."""
+    query = {"why": why, "yes": "true" if yes else "false"}
+    path = plane.within(namespace=expected.namespace)
+    return _made(plane.send("DELETE", path, query=query, headers=expected.condition, bears=(404, 409, 412)), expected)
+
+
 def _made(reply: Reply, expected: Version) -> Version | Refused:
     answer = reply.answer or Answer({})
     if reply.status < 400:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import http.client
 import json
-import socket
 from pathlib import Path
 
 import pytest
@@ -166,19 +164,6 @@ def test_a_rollback_brings_both_texts_back_as_a_new_version(put, tieline, namesp
 def test_a_rollback_needs_to_know_where_to(tieline, options) -> None:
     done = tieline("dtab", "rollback", *options)
     assert (done.exit_code, done.stderr) == (2, "a VERSION or --last expected\n")
-
-
-def test_a_deletion_is_undone_by_a_rollback(put, tieline, namespace, control_plane) -> None:
-    put(ONE)
-    connection = http.client.HTTPConnection("localhost")
-    connection.sock = socket.socket(socket.AF_UNIX)
-    connection.sock.connect(str(control_plane.socket))
-    connection.request("DELETE", f"/v1/namespaces/{namespace}")
-    assert connection.getresponse().status == 200
-    connection.close()
-    assert tieline("dtab", "get").exit_code == 1
-    assert tieline("dtab", "rollback", "--last").exit_code == 0
-    assert tieline("dtab", "get").stdout == ONE
 
 
 def test_on_a_terminal_it_asks_first(put, terminal, namespace, tmp_path: Path) -> None:

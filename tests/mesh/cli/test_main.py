@@ -20,7 +20,10 @@ COMMANDS = [
     "shift",
     "status",
     "version",
-    *(f"dtab {name}" for name in ("check", "diff", "edit", "eval", "get", "history", "rollback", "set", "sign")),
+    *(
+        f"dtab {name}"
+        for name in ("check", "delete", "diff", "edit", "eval", "get", "history", "list", "rollback", "set", "sign")
+    ),
     *(f"policy {name}" for name in ("diff", "edit", "get", "history", "set")),
     "config check",
     "config schema",
