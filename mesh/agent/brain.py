@@ -1,7 +1,8 @@
 """The brain's life: opens the sources, wires the parts, serves Envoy and the admin API, and ends all of it together.
 
-Order matters twice. What the disk remembers is bound before Envoy may ask, so that a restarted brain withdraws nothing.
-And the sockets are opened last, when every answer can be given.
+Order matters twice. What the disk remembers is bound before Envoy is answered, so that a restarted brain withdraws
+nothing; Envoy may connect before that, and waits, because one that finds nobody tries again late. And the admin API is
+opened last, when every answer can be given.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path as File
+from typing import Any
 
 import grpc.aio
 import uvloop
@@ -52,12 +54,22 @@ async def run(config: Config, folder: File, pipe: int | None) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with wired(config, folder) as brain:
+        _collect_garbage()
         await serve(brain, pipe, stop)
+
+
+def _collect_garbage() -> None:
+    """What is there by now lives as long as we do. A name in use is a few dozen objects; at the default of 700 the
+    collector would run all the time while names are bound. The middle number is small: what a new table makes is looked
+    at in pieces of 50 ms and not of 200 ms."""
+    gc.freeze()
+    gc.set_threshold(20_000, 5, 80)
+    gc.enable()
 
 
 @asynccontextmanager
 async def wired(config: Config, folder: File) -> AsyncIterator[Brain]:
-    """What the disk remembers is bound; nobody is served yet."""
+    """What the disk remembers is bound, and Envoy is answered."""
     snapshot = Snapshot(config.state_dir / "snapshot.sqlite")
     restored = snapshot.load(time.time())
     async with AsyncExitStack() as stack:
@@ -65,12 +77,14 @@ async def wired(config: Config, folder: File) -> AsyncIterator[Brain]:
         entries += inet(config.naming.bind_timeout)
         brain = Brain(config, entries, restored, snapshot, Own.of(config, folder))
         await stack.enter_async_context(brain.observatory)
+        answers = await stack.enter_async_context(_serving_envoy(brain))
         if config.control is not None:
             fleet = await stack.enter_async_context(joined(brain, config.control))
             fleet.remember(restored.fleet.sources)
         brain.publish_listeners()
         brain.adopt(await scopes(brain.envoy_admin), await streams(brain.envoy_admin))
         brain.restore(restored.names)
+        answers.set()
         logger.info("the brain runs", extra={"fields": {"names_restored": len(restored.names)}})
         yield brain
 
@@ -79,7 +93,6 @@ async def serve(brain: Brain, pipe: int | None, stop: asyncio.Event) -> None:
     admin = brain.config.admin
     async with AsyncExitStack() as stack, asyncio.TaskGroup() as tasks:
         keeping = [tasks.create_task(each.keep()) for each in brain.lasting]
-        await stack.enter_async_context(_serving_envoy(brain))
         facts = BrainFacts(brain)
         await stack.enter_async_context(serving(facts, brain.config.admin_socket, admin.address, admin.port))
         keeping.append(tasks.create_task(_become_ready(brain, pipe)))
@@ -90,17 +103,30 @@ async def serve(brain: Brain, pipe: int | None, stop: asyncio.Event) -> None:
             task.cancel()
 
 
+class _Waiting(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in its stubs alone
+    """Whoever asks is answered once `answers` is set."""
+
+    def __init__(self, answers: asyncio.Event) -> None:
+        self._answers = answers
+
+    async def intercept_service(self, continuation: Any, details: grpc.HandlerCallDetails) -> Any:
+        await self._answers.wait()
+        return await continuation(details)
+
+
 @asynccontextmanager
-async def _serving_envoy(brain: Brain) -> AsyncIterator[None]:
+async def _serving_envoy(brain: Brain) -> AsyncIterator[asyncio.Event]:
+    """It may connect; it is answered when the event is set."""
+    answers = asyncio.Event()
     socket = brain.config.run_dir / "xds.sock"
     socket.unlink(missing_ok=True)
-    server = grpc.aio.server(options=SERVER_OPTIONS)
+    server = grpc.aio.server(options=SERVER_OPTIONS, interceptors=[_Waiting(answers)])
     brain.ads.add_to(server)
     server.add_generic_rpc_handlers((resolving.handler(brain.resolver), sni_resolver.handler(brain.sni_resolver)))
     listen(server, socket)
     await server.start()
     try:
-        yield
+        yield answers
     finally:
         await server.stop(grace=0)
         socket.unlink(missing_ok=True)
@@ -161,23 +187,14 @@ def _told_to_go() -> bool:
     return word == GO
 
 
-def main() -> None:
+def main(config_file: str) -> None:
     if not _told_to_go():
         return
     try:
-        file = File(sys.argv[1])
+        file = File(config_file)
         config = load(file)
     except ConfigError as error:
         sys.exit(str(error))
     configure(config.log.level, config.log.format)
-    # What is imported lives as long as we do. A name in use is a few dozen objects; at the default of 700 the collector
-    # would run all the time while names are bound. The middle one is small: what a new table makes is looked at in
-    # pieces of 50 ms and not of 200 ms.
-    gc.freeze()
-    gc.set_threshold(20_000, 5, 80)
     pipe = os.environ.get(PIPE_VARIABLE)
     uvloop.run(run(config, file.parent, int(pipe) if pipe else None))
-
-
-if __name__ == "__main__":
-    main()

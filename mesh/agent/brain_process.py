@@ -28,7 +28,7 @@ END_SECONDS = 5.0
 
 
 def arguments(config: str) -> list[str]:
-    return [sys.executable, "-m", "mesh.agent.brain", config]
+    return [sys.executable, "-m", "mesh.agent.brain_start", config]
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,10 +46,14 @@ async def test_rule_4_an_observation_that_changes_re_binds_only_the_names_that_w
         assert it.answers("n8") == 0
 
 
+@pytest.mark.parametrize("known_before", [False, True])
 @virtual
-async def test_rule_4_a_change_of_endpoints_re_binds_nothing_and_is_still_told() -> None:
+async def test_rule_4_a_change_of_endpoints_re_binds_nothing_and_is_still_told(known_before: bool) -> None:
     async with world() as it:
         it.one.truth[USERS] = at(80)
+        if known_before:
+            it.observatory.want(Path(("#", "one", "users")))
+            await settle()
         it.ask("users")
         await settle()
         before, scope = it.binder.binds, it.scope("users")
