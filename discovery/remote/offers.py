@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from discovery.observatory import SourceEntry
 from discovery.observing import Settings
+from discovery.path import Path
 from discovery.remote.frames import RemoteSource, Sources
 from discovery.source import Relays
 
@@ -32,3 +33,13 @@ def mounted(offer: Sources, relays: Relays, bind_timeout: float) -> list[SourceE
         SourceEntry(each.prefix, each.kind, each.segments, relays, settings, each.fewest, each.longest, each.freshness)
         for each in offer.sources
     ]
+
+
+def beside(entries: Iterable[SourceEntry], own: Iterable[Path]) -> tuple[list[SourceEntry], list[SourceEntry]]:
+    """Those that have no names in common with sources at `own`, and those that do: these are not asked."""
+    apart, hidden = list[SourceEntry](), list[SourceEntry]()
+    roots = list(own)
+    for each in entries:
+        meets = any(each.root.startswith(one) or one.startswith(each.root) for one in roots)
+        (hidden if meets else apart).append(each)
+    return apart, hidden

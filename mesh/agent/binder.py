@@ -199,7 +199,7 @@ class Binder:
         fresh = frozenset[Path]()
         for _ in range(ROUNDS):
             binding = self._bind(name)
-            # It rests on what these said: to hear the same again, from the disk and then from a source, changes nothing.
+            # It rests on what these said: the same again, from the disk and then from a source, changes nothing.
             self._gists.update((path, gist(self._observatory.state(path))) for path in fresh)
             name.copies = self._copies(name) if binding.grade in (Grade.LIVE, Grade.LOST) else ()
             wanted = binding.wanted.union(*(each.binding.wanted for each in name.copies))

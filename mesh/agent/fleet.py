@@ -101,7 +101,9 @@ class Fleet:
 
     def _mount(self, sources: frames.Sources) -> None:
         bind_timeout = self._brain.config.naming.bind_timeout
-        self._brain.mount(mounted(sources, self.link.source, bind_timeout))
+        for each in self._brain.mount(mounted(sources, self.link.source, bind_timeout)):
+            text = "a source of the control plane is not asked: names of it belong to a source of this host"
+            logger.info(text, extra={"fields": {"source": each.root.show()}})
         self._sources = sources.hash
 
 

@@ -10,6 +10,7 @@ from typing import Protocol
 from discovery.address import State
 from discovery.observatory import Observatory, SourceEntry
 from discovery.path import Path
+from discovery.remote.offers import beside
 from mesh.agent import seeing
 from mesh.agent.binder import Binder, Limits
 from mesh.agent.counted import Counted
@@ -191,18 +192,17 @@ class Brain:
         """Those of this agent's configuration."""
         return tuple(entry for entry in self._own_entries if entry.root[0] == "#")
 
-    def mount(self, entries: Iterable[SourceEntry]) -> None:
-        """The control plane's sources, from now on. What a source of our own has, we don't ask it for."""
-        own = [each.root for each in self._own_entries]
-        apart = [
-            each for each in entries if not any(each.root.startswith(one) or one.startswith(each.root) for one in own)
-        ]
+    def mount(self, entries: Iterable[SourceEntry]) -> list[SourceEntry]:
+        """The control plane's sources, from now on. Returns those that are not asked: sources of our own have names of
+        theirs."""
+        apart, hidden = beside(entries, [each.root for each in self._own_entries])
         self.entries = (*apart, *self._own_entries)
         self.propagation.measure(each.root for each in self.entries)
         self.binder.namers = namers(self.entries)
         self._mounted = True
         self.observatory.mount(apart)
         self._bind_anew()
+        return hidden
 
     def _bind_anew(self) -> None:
         """Once a control plane has said both, ever, what they say holds."""

@@ -6,7 +6,7 @@ from discovery.address import State
 from discovery.observatory import SourceEntry
 from discovery.path import Path
 from discovery.remote.frames import encode, from_control
-from discovery.remote.offers import mounted, offered
+from discovery.remote.offers import beside, mounted, offered
 from discovery.source import Freshness, Hears, Unavailable
 from tests.fakes.memory import Platform
 
@@ -42,3 +42,10 @@ def test_what_is_offered_is_mounted_as_it_was() -> None:
 def test_another_offer_has_another_hash_and_the_order_is_none() -> None:
     assert offered([FILES, CONSUL]).hash == offered([CONSUL, FILES]).hash
     assert offered([FILES]).hash != offered([FILES, CONSUL]).hash != offered([]).hash
+
+
+def test_a_source_whose_names_are_those_of_one_here_is_not_asked() -> None:
+    inner = SourceEntry(Path.parse("/#/files/more"), "files", 1, Platform())
+    assert beside([FILES, CONSUL, inner], [Path.parse("/#/files")]) == ([CONSUL], [FILES, inner])
+    assert beside([FILES, CONSUL], [Path.parse("/#/consul/dc1")]) == ([FILES], [CONSUL])
+    assert beside([FILES, CONSUL], []) == ([FILES, CONSUL], [])
