@@ -45,6 +45,8 @@ from mesh.xds.server import SERVER_OPTIONS, listen
 logger = logging.getLogger("tieline.brain")
 
 CONNECT_PAUSE_SECONDS = 0.01
+LOAD_SECONDS = 5.0
+"""For a disk to say what it holds. An Envoy that runs has it too, and keeps it until the sources have answered."""
 THIS_HOST = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - told apart, not listened on
 
 
@@ -71,7 +73,7 @@ def _collect_garbage() -> None:
 async def wired(config: Config, folder: File) -> AsyncIterator[Brain]:
     """What the disk remembers is bound, and Envoy is answered."""
     snapshot = Snapshot(config.state_dir / "snapshot.sqlite")
-    restored = snapshot.load(time.time())
+    restored = await snapshot.load_within(LOAD_SECONDS, time.time())
     async with AsyncExitStack() as stack:
         entries = [await opened(stack, each, config.naming.bind_timeout) for each in config.sources]
         entries += inet(config.naming.bind_timeout)

@@ -77,6 +77,8 @@ class BrainProcess:
         self._arguments = arguments
         if self._process is not None and self._process.returncode is None:
             self._process.terminate()
+            # What it writes last may be for a disk that hangs.
+            asyncio.get_running_loop().call_later(END_SECONDS, _kill, self._process)
 
     async def keep(self) -> None:
         """Runs until cancelled; then the brain is gone."""
@@ -123,3 +125,8 @@ class BrainProcess:
             process.kill()
         finally:
             transport.close()
+
+
+def _kill(process: Process) -> None:
+    if process.returncode is None:
+        process.kill()

@@ -37,11 +37,28 @@ class Snapshot:
 
     def load(self, now: float) -> Restored:
         """What an earlier run left; nothing when it can't be read, which is logged."""
+        return self._begin(*self._read(now))
+
+    async def load_within(self, seconds: float, now: float) -> Restored:
+        """As `load`. A disk that takes longer than `seconds` has nothing to say, which is logged, too."""
         try:
-            restored = self._file.read(now)
+            async with asyncio.timeout(seconds):
+                read = await asyncio.to_thread(self._read, now)
+        except TimeoutError:
+            fields = {"file": self._file.file, "waited_seconds": seconds}
+            logger.warning("the disk does not answer, the agent starts without its snapshot", extra={"fields": fields})
+            return Restored()
+        return self._begin(*read)
+
+    def _read(self, now: float) -> tuple[Restored, Unwritable | None]:
+        try:
+            return self._file.read(now), None
         except Unwritable as error:
+            return error.restored, error
+
+    def _begin(self, restored: Restored, error: Unwritable | None) -> Restored:
+        if error is not None:
             self._fails(error)
-            restored = error.restored
         self._fleet = restored.fleet
         return restored
 

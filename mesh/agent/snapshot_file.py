@@ -84,11 +84,15 @@ class SnapshotFile:
     def __init__(self, file: File) -> None:
         self.file = file
         self._database: sqlite3.Connection | None = None
-        # The last writing may come while an earlier one is still under way in its thread.
-        self._writing = threading.Lock()
+        # The last writing may come while an earlier one is still under way in its thread, or the reading at the start.
+        self._using = threading.Lock()
 
     def read(self, now: float) -> Restored:
         """Raises Unwritable."""
+        with self._using:
+            return self._read(now)
+
+    def _read(self, now: float) -> Restored:
         try:
             return _read(self._open(), now)
         except (OSError, sqlite3.Error, ValueError, KeyError, TypeError, OverflowError) as error:
@@ -115,7 +119,7 @@ class SnapshotFile:
     def write(self, changes: Changes) -> None:
         """All of it or nothing. Raises Unwritable."""
         try:
-            with self._writing, self._open() as database:
+            with self._using, self._open() as database:
                 database.execute("begin")
                 for statement, rows in _statements(changes):
                     database.executemany(statement, rows)

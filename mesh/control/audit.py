@@ -77,7 +77,7 @@ class Audit:
     ) -> None:
         self._file = _Lines(folder / "audit.log", most_bytes, files)
         self._clock = clock
-        self._writing = asyncio.Lock()
+        self._writing, self._reading = asyncio.Lock(), asyncio.Lock()
         self._strangers: list[float] = []
         self._unrecorded = 0
         self.failures = 0
@@ -113,7 +113,9 @@ class Audit:
 
     async def latest(self, limit: int) -> list[Record]:
         """Newest first."""
-        return await asyncio.to_thread(lambda: _latest(self._file.backwards(), limit))
+        # One after the other: all who ask together have no more than one of the threads, should the disk hang.
+        async with self._reading:
+            return await asyncio.to_thread(lambda: _latest(self._file.backwards(), limit))
 
     def _record(self, id: str, attempt: Attempt, result: Result) -> dict[str, object]:
         return {"id": id, "at": round(self._clock(), 3), **asdict(attempt), "result": result}
