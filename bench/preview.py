@@ -2,7 +2,8 @@
 
 Each row is a change: one that touches no name, one name, a tenth of them (a dentry for each), all. First by a plain
 table (three rewrites to a name of one source); then by one in which every name is a union with alternates; then by the
-plain one with a dentry for each name, so that no two are of one shape.
+plain one with a dentry for each name; then with one that leads each to the next, so that no two of them are alike and
+each name has to be bound by itself.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import gc
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from bench.report import arguments, finish, show
 from discovery.address import Endpoint, Known, Neg, State, bound
@@ -52,6 +53,10 @@ def world() -> Mapping[Path, State]:
     return states
 
 
+def with_dentries(to: Callable[[int], str]) -> str:
+    return ";".join((PLAIN, *(f"/svc/service-{n} => {to(n)}" for n in range(NAMES))))
+
+
 def seconds(before: Dtab, after: Dtab, repeats: int) -> tuple[float, float, int]:
     """The best of a few, and what putting the answer into JSON takes; how many names change. Seconds of the CPU: there
     is nothing to wait for, and others on the machine are not to count."""
@@ -72,8 +77,13 @@ def seconds(before: Dtab, after: Dtab, repeats: int) -> tuple[float, float, int]
 
 def measure(*, quick: bool) -> list[dict[str, object]]:
     rows: list[dict[str, object]] = []
-    each = ";".join((PLAIN, *(f"/svc/service-{n} => /host/service-{n}" for n in range(NAMES))))
-    for kind, of_names in (("plain", PLAIN), ("unions and alternates", BRANCHED), ("a dentry for each name", each)):
+    kinds = {
+        "plain": PLAIN,
+        "unions and alternates": BRANCHED,
+        "a dentry for each name": with_dentries(lambda n: f"/host/service-{n}"),
+        "no two alike": with_dentries(lambda n: f"/host/service-{(n + 1) % NAMES}"),
+    }
+    for kind, of_names in kinds.items():
         for touched, after in changes(of_names).items():
             took, written, changed = seconds(table(of_names), after, 2 if quick else 5)
             row = {"table": kind, "touches": touched, "changed": changed, "seconds": took, "json_seconds": written}

@@ -70,7 +70,7 @@ class Path(tuple[str, ...]):
         return cls(segments), found.end()
 
     def show(self) -> str:
-        return "/" + "/".join(encode_label(segment) for segment in self)
+        return "/" + "/".join(map(encode_label, self))
 
     def drop(self, count: int) -> Path:
         return Path(self[count:])

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from fractions import Fraction
 from typing import Final
 
 from discovery.address import Endpoint
 from discovery.path import Path
 from mesh.agent.failover import won
-from mesh.agent.overlap import Endpoints, counted, endpoints_of, leaves, parts
+from mesh.agent.overlap import counted, endpoints_of, leaves, parts
 from mesh.control.effect import Destination
 from mesh.naming.bind import AskState, Binding, Broken, Waiting
 from mesh.naming.explain import OUTCOMES
 from mesh.naming.shares import shares_of
 from mesh.naming.show import show_tree
 from mesh.naming.trace import Grade
-from mesh.naming.tree import BoundTree, Leaf
+from mesh.naming.tree import BoundName
 
 SERVED: Final = (Grade.LIVE, Grade.LOST)
 _NONE: Final = Fraction(0)
@@ -34,27 +34,42 @@ class Way:
         def known(id: Path) -> tuple[Endpoint, ...]:
             return endpoints_of(state(id))
 
+        found: tuple[Endpoint, ...] = ()
         if self.is_served and not isinstance(tree, Waiting | Broken):
             serving = won(tree)
-            if _share_instances(serving, known):
+            endpoints = {id: known(id) for id in leaves(serving)}
+            found = together(endpoints.values())
+            if len(found) < sum(map(len, endpoints.values())):
                 serving = counted(serving, parts(serving, known), known)
-            self.served = shares_of(serving, lambda bound: bound.id, None)
-        endpoints = {each.key: each for id in self.served if id is not None for each in known(id)}
-        self.destination = Destination(shown(binding), OUTCOMES[binding.grade], endpoints)
+            self.served = shares_of(serving, _id, None)
+            if not endpoints.keys() <= self.served.keys():
+                found = together(endpoints[id] for id in self.served if id is not None)
+        self.destination = Destination(shown(binding), OUTCOMES[binding.grade], found)
 
     def moved(self, other: Way) -> Fraction:
         """The share of the requests that goes elsewhere."""
         if other is self:
             return _NONE
-        gone = (max(_NONE, share - other.served.get(to, _NONE)) for to, share in self.served.items())
-        return sum(gone, _NONE)
+        # Nothing is taken from whole shares: of most names all goes, or nothing.
+        stays = other.served
+        gone = [
+            share - stays[to] if to in stays else share
+            for to, share in self.served.items()
+            if to not in stays or stays[to] < share
+        ]
+        return gone[0] if len(gone) == 1 else sum(gone, _NONE)
 
 
-def _share_instances(tree: BoundTree, known: Endpoints) -> bool:
-    if isinstance(tree, Leaf):
-        return False
-    endpoints = [each.key for id in dict.fromkeys(leaves(tree)) for each in known(id)]
-    return len(set(endpoints)) < len(endpoints)
+def together(endpoints: Iterable[tuple[Endpoint, ...]]) -> tuple[Endpoint, ...]:
+    """Each address and port once."""
+    first, *others = *endpoints, ()
+    if not any(others):
+        return first
+    return tuple({(each.address, each.port): each for some in (first, *others) for each in some}.values())
+
+
+def _id(bound: BoundName) -> Path:
+    return bound.id
 
 
 def shown(binding: Binding) -> str:

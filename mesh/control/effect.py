@@ -63,11 +63,11 @@ class Use:
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """`outcome` is one of mesh.naming.explain's. `endpoints` by address and port."""
+    """`outcome` is one of mesh.naming.explain's. `endpoints`: each address and port once."""
 
     tree: str
     outcome: str
-    endpoints: Mapping[tuple[str, int], Endpoint]
+    endpoints: tuple[Endpoint, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,11 +13,11 @@ from discovery.address import Failed, Pending, State
 from discovery.path import Path
 from mesh.agent.overlap import leaves
 from mesh.control.destination import SERVED, Way, shown
-from mesh.control.difference import Difference
 from mesh.control.effect import Copies, Effect, Rules, Unknown, Use, View
 from mesh.control.precedent import Precedents
 from mesh.control.settings_difference import SettingsDifference
 from mesh.naming.bind import AskState, Binding, Broken, Namer, Options, bind
+from mesh.naming.difference import Difference
 from mesh.naming.dtab import Dtab
 from mesh.naming.trace import Grade
 
@@ -56,7 +56,7 @@ class Foresight:
         self._before, self._after, self._options, self._ask = before, after, options, state
         self._difference = Difference(before.dtab, after.dtab)
         self._settings = SettingsDifference(before.policies, after.policies)
-        self._precedents = Precedents(before, after)
+        self._precedents = Precedents(self._difference.merged, after.policies)
         self._states: dict[Path, State] = {}
         self._tables: dict[tuple[View, bool], Dtab] = {}
 

@@ -9,16 +9,18 @@ from typing import Final
 from discovery.path import Path
 from mesh.agent.failover import won
 from mesh.agent.overlap import endpoints_of, leaves
-from mesh.control.destination import SERVED
-from mesh.control.effect import Destination, Effect, Rules, Use, View
+from mesh.control.destination import SERVED, together
+from mesh.control.effect import Destination, Effect, Use, View
 from mesh.control.shape import Gist, Shape, Shapes, Template, asked, gist
 from mesh.naming.bind import AskState, Binding, Broken, Waiting
+from mesh.naming.difference import Merged
 from mesh.naming.explain import OUTCOMES
 from mesh.naming.shares import shares_of
+from mesh.policy.effective import Policies
 
 MOST: Final = 32
 """Of one shape. Names whose observations differ in more ways than that are bound one by one."""
-_Key = tuple[View, Template, bool]
+_Key = tuple[View, Template, int, bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +34,11 @@ class _End:
     def of(self, shape: Shape, state: AskState) -> Destination | None:
         """None: the bound names of a union share endpoints, of which only one counts."""
         known = [(endpoints_of(state(shape.filled(id))), serves) for id, serves in self.ids]
-        endpoints = {(each.address, each.port): each for found, _ in known for each in found}
+        endpoints = together(found for found, _ in known)
         if len(endpoints) < sum(len(found) for found, _ in known):
             return None
         if not all(serves for _, serves in known):
-            endpoints = {(each.address, each.port): each for found, serves in known if serves for each in found}
+            endpoints = together(found for found, serves in known if serves)
         return Destination(shape.written(self.text), self.outcome, endpoints)
 
 
@@ -63,9 +65,9 @@ class Found:
 class Precedents:
     """Only while the policies stay as they are: these look at names in ways of their own."""
 
-    def __init__(self, before: Rules, after: Rules) -> None:
-        self._tables = before.dtab, after.dtab
-        self._policies = after.policies
+    def __init__(self, merged: Sequence[Merged], policies: Policies) -> None:
+        """`merged`: both tables."""
+        self._merged, self._policies = merged, policies
         self._shapes: dict[View, Shapes] = {}
         self._kept: dict[_Key, list[_Precedent]] = {}
 
@@ -73,8 +75,14 @@ class Precedents:
         """None: this name is to be looked at by itself."""
         shapes = self._shapes.get(view)
         if shapes is None:
-            shapes = self._shapes[view] = Shapes((*self._tables, view.dtab), view.namers)
+            shapes = self._shapes[view] = self._seen_by(view)
         return None if self._policies.of_name(path).mirror else shapes.of(path)
+
+    def _seen_by(self, view: View) -> Shapes:
+        """To find shapes takes a look at every dentry; most views are alike in what that depends on."""
+        known = (each for other, each in self._shapes.items() if (other.namers, other.dtab) == (view.namers, view.dtab))
+        own = [Merged(dentry, is_before=True, is_after=True) for dentry in view.dtab]
+        return next(known, None) or Shapes([*self._merged, *own], view.namers)
 
     def find(self, use: Use, view: View, shape: Shape, state: AskState) -> Found | None:
         kept = self._kept.get(self._key(use.path, view, shape), ())
@@ -105,7 +113,7 @@ class Precedents:
             kept.append(_Precedent(rests_on, (before, after), effect.moves, effect.note))
 
     def _key(self, path: Path, view: View, shape: Shape) -> _Key:
-        return view, shape.template, self._policies.of_name(path).failover
+        return view, shape.template, shape.role, self._policies.of_name(path).failover
 
 
 def _end(shape: Shape, binding: Binding) -> _End:

@@ -146,9 +146,10 @@ def _unknown(seen: Preview, unknown: Unknown) -> dict[str, object]:
 
 def _beyond(one: Destination, other: Destination) -> list[str]:
     """The endpoints that only `one` has."""
-    if one is other:
+    if one.endpoints == other.endpoints:
         return []
-    only = (each for key, each in one.endpoints.items() if key not in other.endpoints)
+    elsewhere = {each.key for each in other.endpoints}
+    only = (each for each in one.endpoints if each.key not in elsewhere)
     return [_shown(each) for each in islice(only, MOST_ENDPOINTS) if not each.address.startswith(COUNTED_ONLY)]
 
 

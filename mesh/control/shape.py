@@ -1,25 +1,26 @@
 """Names of one shape share their fate. Pure.
 
-A segment that stands nowhere in a table is to it like any other such: no literal matches it, every wildcard does. So
-two names that differ in such segments alone take the same way, if what is known of the names on that way is alike: it
-exists, it has endpoints, it is lost. Then what was found for the one holds for the other, with its own segments in it.
+A segment that stands nowhere in a table is to it like any other such: no literal matches it, every wildcard does. And
+where each name has a dentry of its own, the tables may say the same of each: then these words are alike, too (see
+mesh.control.roles). Two names that differ in such segments alone take the same way, if what is known of the names on
+that way is alike: it exists, it has endpoints, it is lost. Then what was found for the one holds for the other, with
+its own segments in it.
 
 Not so where text is looked at: under /$/. And not said of what has no answer yet, or never had.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from discovery.address import Bound, Known, State
 from discovery.path import Path, encode_label
-from mesh.config.table import leaves
+from mesh.control.roles import Roles
 from mesh.naming.bind import AskState, Binding, Namer, has_endpoint
-from mesh.naming.dtab import Dtab
+from mesh.naming.difference import Merged
 from mesh.naming.namers import LongestNamer, SourceNamer
-from mesh.naming.prefix import Wildcard
 from mesh.naming.show import show_tree
 from mesh.naming.tree import Alt, BoundName, BoundTree, Leaf, Union, Weighted
 
@@ -31,8 +32,11 @@ _MARK: Final = "%%"
 
 @dataclass(frozen=True, slots=True)
 class Shape:
+    """`role`: of those of the words that tables speak of; 0 without any."""
+
     template: Template
     words: tuple[str, ...]
+    role: int = 0
 
     def of(self, path: Path) -> Template:
         return tuple(self.words.index(segment) if segment in self.words else segment for segment in path)
@@ -60,20 +64,27 @@ def _mark(number: int) -> str:
 class Shapes:
     """Of names under these tables, with these namers."""
 
-    def __init__(self, tables: Iterable[Dtab], namers: Sequence[Namer]) -> None:
-        self._known = {"#", "$", *(segment for namer in namers for segment in namer.prefix)}
-        for dentry in (dentry for dtab in tables for dentry in dtab):
-            self._known.update(each for each in dentry.prefix if not isinstance(each, Wildcard))
-            self._known.update(segment for path in leaves(dentry.tree) for segment in path)
+    def __init__(self, merged: Sequence[Merged], namers: Sequence[Namer]) -> None:
+        common = {"#", "$", *(segment for namer in namers for segment in namer.prefix)}
+        self._roles = Roles(merged, common)
+        self._known = common | self._roles.words
         plain = all(isinstance(namer, SourceNamer | LongestNamer) for namer in namers)
         self._is_safe = plain and not any(_MARK in segment for segment in self._known)
 
     def of(self, path: Path) -> Shape | None:
         """None: nothing can be said by shape."""
-        words = tuple(dict.fromkeys(segment for segment in path if segment not in self._known))
-        if not (words and self._is_safe) or any(_MARK in word for word in words):
+        if not self._is_safe:
             return None
-        return Shape(tuple(words.index(segment) if segment in words else segment for segment in path), words)
+        others = dict.fromkeys(segment for segment in path if segment not in self._known)
+        if any(_MARK in word for word in others):
+            return None
+        groups = self._roles.groups(path)
+        if len(groups) > 1 or not (others or any(not group.is_alone for group in groups)):
+            return None
+        group = next(iter(groups), None)
+        words = (*(group.words if group else ()), *others)
+        template = tuple(words.index(segment) if segment in words else segment for segment in path)
+        return Shape(template, words, group.role if group else 0)
 
 
 def asked(shape: Shape, bindings: Sequence[Binding], state: AskState) -> tuple[tuple[Template, Gist], ...] | None:

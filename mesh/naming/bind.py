@@ -132,7 +132,10 @@ def bind_tree(
 
 def has_endpoint(addr: address.Bound) -> bool:
     """One that may get traffic."""
-    return any(endpoint.serves for endpoint in addr.endpoints)
+    for endpoint in addr.endpoints:  # noqa: SIM110 - `any` takes twice the time, and every walk asks this
+        if endpoint.serves:
+            return True
+    return False
 
 
 _Done = tuple[Grade, BoundTree | Waiting | Broken]

@@ -114,7 +114,7 @@ class Policies:
         self._part = lru_cache(maxsize=4096)(of_bound_name)
 
     def of_name(self, path: Path) -> Settings:
-        return self._merge(self._found(path))
+        return self._merge(self._found(path)) if self.entries else DEFAULTS
 
     def of_bound(self, path: Path, id: Path) -> OfBoundName:
         return self._part(self._merge(self._found(path, id)))

@@ -141,7 +141,7 @@ async def test_a_real_proxy_answers_from_where_the_preview_said() -> None:
             found = await by.preview([Use("http", path, {view: 1.0}) for path in NAMES], rules[0], rules[1])
             assert not found.unknown
             for effect in found.effects:
-                to = {each.port for each in effect.after.endpoints.values()}
+                to = {each.port for each in effect.after.endpoints}
                 expected[effect.use.path] = next((name for name in SERVICES if {ports[name]} == to), "")
             await _changed(real, after, expected)
         await real.no_nacks()

@@ -8,8 +8,8 @@ import pytest
 
 from discovery.address import Known, Neg, State
 from discovery.path import Path
-from mesh.control.difference import Difference
 from mesh.naming.bind import STEPS, Binding, Broken, Options, bind
+from mesh.naming.difference import Difference
 from mesh.naming.dtab import Dentry, Dtab, parse_dtab
 from mesh.naming.namers import SourceNamer
 from mesh.naming.tree import Leaf
