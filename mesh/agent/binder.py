@@ -16,10 +16,11 @@ from mesh.agent.mirrors import Copy, copies
 from mesh.agent.names import Key, Name, Names
 from mesh.agent.publishing import Publishing
 from mesh.agent.refusal import Refusal, refused
+from mesh.agent.sparing import Sparing
 from mesh.envoy.delegation import Delegated
 from mesh.naming.bind import Binding, Broken, Namer, Options, Waiting, bind, has_endpoint
 from mesh.naming.dtab import Dtab
-from mesh.naming.trace import Grade
+from mesh.naming.trace import Grade, Step
 from mesh.policy.effective import Policies
 
 ROUNDS = 200
@@ -57,6 +58,7 @@ class Binder:
         self._publisher = publisher
         self._policies = policies
         self._clock = clock
+        self._sparing = Sparing()
         self._gists: dict[Path, object] = {}
         self._untold: set[Path] = set()
         """What has no endpoint any more and Envoy has not been told."""
@@ -183,8 +185,18 @@ class Binder:
         binding = self._bind(name, exhaustive=True)
         self._want(name, name.wanted, binding.wanted - name.wanted)
 
+    def follow(self, name: Name) -> None:
+        """Another table is in force, and nothing else has changed: bound again if that may lead it elsewhere."""
+        if not self._sparing.spares(name, self.dtab):
+            self.rebind(name)
+
+    def way(self, name: Name) -> Step:
+        """By the table in force: `name.binding` may be by an earlier one, with the same dentries in other lines."""
+        return self._bind(name).trace
+
     def rebind(self, name: Name) -> None:
         name.binding = binding = self._settle(name)
+        name.by = self.dtab
         if isinstance(binding.tree, Waiting):
             self.names.mark_refused(name, refused=not name.published)
             return

@@ -51,7 +51,10 @@ class Nacks:
 
     def _because(self, resource: str) -> list[str]:
         """The names that need this resource, each with the dentries that led there and its policies."""
-        return [f"{name.path.show()} by {_dentries(name)}{self._entries(name)}" for name in self._needing(resource)][:5]
+        return [
+            f"{name.path.show()} by {_dentries(self._binder.way(name))}{self._entries(name)}"
+            for name in self._needing(resource)
+        ][:5]
 
     def _entries(self, name: Name) -> str:
         found = {entry: None for id in (None, *name.clusters) for entry in self._policies.matching(name.path, id)}
@@ -67,9 +70,8 @@ class Nacks:
                 yield name
 
 
-def _dentries(name: Name) -> str:
-    steps = list(_walk(name.binding.trace)) if name.binding else []
-    dentries = {id(step.dentry): step.dentry for step in steps if step.dentry}
+def _dentries(way: Step) -> str:
+    dentries = {id(step.dentry): step.dentry for step in _walk(way) if step.dentry}
     shown = (f"{show_prefix(each.prefix)} => {show_tree(each.tree)} (line {each.line})" for each in dentries.values())
     return ", ".join(shown) or "no dentry"
 

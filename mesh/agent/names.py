@@ -30,6 +30,8 @@ class Name:
     consumed: int = 0
     """How many segments of the path are not sent on."""
     binding: Binding | None = None
+    by: Dtab | None = None
+    """The table that this is the binding by; another one said the same of it where it was made."""
     wanted: frozenset[Path] = frozenset()
     hurried: frozenset[Path] = frozenset()
     """Alternates asked for ahead of need, because the first choice is slow to answer."""

@@ -21,14 +21,21 @@ class Rebinding:
         """`done`: every name has been bound by what is in force now."""
         self._binder = binder
         self._done = done
-        self._due: dict[Key, None] = {}
+        self._due: dict[Key, bool] = {}
+        """Whether it is to be bound again in any case."""
         self._begun = asyncio.Event()
         self.longest_slice = 0.0
         """Seconds."""
 
     def all(self) -> None:
         for name in self._binder.names:
-            self._due.setdefault(name.id, None)
+            self._due[name.id] = True
+        self._begun.set()
+
+    def touched(self) -> None:
+        """Those that another table may lead elsewhere. For when nothing else has changed."""
+        for name in self._binder.names:
+            self._due.setdefault(name.id, False)
         self._begun.set()
 
     async def keep(self) -> None:
@@ -44,9 +51,9 @@ class Rebinding:
     def _slice(self) -> None:
         began = now = time.perf_counter()
         while self._due and now - began < SLICE_SECONDS:
-            key = next(iter(self._due))
+            key, anyway = next(iter(self._due.items()))
             del self._due[key]
             if (name := self._binder.names.get(key)) is not None:
-                self._binder.rebind(name)
+                (self._binder.rebind if anyway else self._binder.follow)(name)
             now = time.perf_counter()
         self.longest_slice = max(self.longest_slice, now - began)

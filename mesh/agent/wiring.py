@@ -183,9 +183,10 @@ class Brain:
     def _bind_by(self, table: Table) -> None:
         """From now on this one binds: first calls at once, names in use one after the other."""
         self.secrets.need(self._files(table))
-        self.policies.replace([each.entry for each in table.policies])
+        says_else = self.policies.replace([each.entry for each in table.policies])
         self.binder.dtab = table.dtab
-        self._bind_anew()
+        # An access log tells the table's version, of each name.
+        self._bind_anew(spares=not (says_else or self.config.access_log.path))
 
     @property
     def own_sources(self) -> tuple[SourceEntry, ...]:
@@ -204,10 +205,10 @@ class Brain:
         self._bind_anew()
         return hidden
 
-    def _bind_anew(self) -> None:
-        """Once a control plane has said both, ever, what they say holds."""
-        self.binder.unheard = not self._mounted or self.in_force.table.fleet is None
-        self.rebinding.all()
+    def _bind_anew(self, *, spares: bool = False) -> None:
+        """Once a control plane has said both, ever, what they say holds. `spares`: names that the table can't touch."""
+        before, self.binder.unheard = self.binder.unheard, not self._mounted or self.in_force.table.fleet is None
+        (self.rebinding.touched if spares and self.binder.unheard == before else self.rebinding.all)()
 
     def _on_event(self, event: Event) -> None:
         self.propagation.on_event(event)

@@ -102,9 +102,12 @@ class Policies:
     """All entries of a host, in order. Whoever holds it sees what `replace` puts in their place."""
 
     def __init__(self, entries: Sequence[Entry] = ()) -> None:
+        self.entries: tuple[Entry, ...] = ()
         self.replace(entries)
 
-    def replace(self, entries: Sequence[Entry]) -> None:
+    def replace(self, entries: Sequence[Entry]) -> bool:
+        """Whether that says anything else, wherever it is written."""
+        said = [(each.match, each.settings) for each in self.entries]
         self.entries = tuple(entries)
         self._patterns = [Pattern(entry.match) for entry in entries]
         self._by_prefix = Index((pattern.prefix, index) for index, pattern in enumerate(self._patterns))
@@ -112,6 +115,7 @@ class Policies:
         self._found = lru_cache(maxsize=4096)(self._matching)
         self._merge = lru_cache(maxsize=4096)(self._merged)
         self._part = lru_cache(maxsize=4096)(of_bound_name)
+        return said != [(each.match, each.settings) for each in self.entries]
 
     def of_name(self, path: Path) -> Settings:
         return self._merge(self._found(path)) if self.entries else DEFAULTS

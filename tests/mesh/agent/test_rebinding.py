@@ -8,6 +8,7 @@ from discovery.path import Path
 from mesh.agent.binder import Limits
 from mesh.agent.rebinding import Rebinding
 from mesh.naming.dtab import parse_dtab
+from mesh.naming.trace import Step
 from tests.binding import World, at, world
 
 NAMES = 3_000
@@ -68,3 +69,33 @@ async def test_a_name_that_is_dropped_meanwhile_is_not_bound_again() -> None:
         await done.wait()
         assert it.leads_to("users") == {}
         keeping.cancel()
+
+
+async def test_names_that_another_table_can_not_touch_are_not_bound_again() -> None:
+    async with world("/svc => /#/one") as it, asyncio.TaskGroup() as tasks:
+        it.one.truth = it.two.truth = {Path((name,)): at(1) for name in ("users", "cart")}
+        for name in ("users", "cart"):
+            it.ask(name)
+        while not all(name.published for name in it.binder.names):  # noqa: ASYNC110 - until both have answered
+            await asyncio.sleep(0)
+        done = asyncio.Event()
+        again = Rebinding(it.binder, done.set)
+        keeping = tasks.create_task(again.keep())
+        before = _ways(it)
+        it.binder.dtab = parse_dtab("/svc => /#/one; /svc/users => /#/two/users; /other => /x")
+        again.touched()
+        await done.wait()
+        while it.leads_to("users") != {"/#/two/users": 1}:  # noqa: ASYNC110 - until the second source has answered
+            await asyncio.sleep(0)
+        assert [one is other for one, other in zip(before, _ways(it), strict=True)] == [False, True]
+        before = _ways(it)
+        done.clear()
+        again.all()
+        again.touched()
+        await done.wait()
+        assert not any(one is other for one, other in zip(before, _ways(it), strict=True))
+        keeping.cancel()
+
+
+def _ways(it: World) -> list[Step | None]:
+    return [name.binding and name.binding.trace for name in it.binder.names]

@@ -179,12 +179,10 @@ class Made:
     shares: dict[str, Fraction]
 
 
-@contextmanager
-def binding(here: World, following: Rules, options: Options) -> Iterator[dict[Path, Made]]:
-    """The names as a real binder binds them, by what is known now."""
+def binder_of(here: World, following: Rules, options: Options) -> tuple[Ads, Binder]:
     ads = Ads(Store(), report=lambda _event: None)
     clock = asyncio.get_running_loop().time
-    binder = Binder(
+    return ads, Binder(
         dtab=following.dtab,
         namers=NAMERS,
         options=options,
@@ -194,17 +192,23 @@ def binding(here: World, following: Rules, options: Options) -> Iterator[dict[Pa
         policies=following.policies,
         clock=clock,
     )
+
+
+@contextmanager
+def binding(here: World, following: Rules, options: Options) -> Iterator[dict[Path, Made]]:
+    """The names as a real binder binds them, by what is known now."""
+    ads, binder = binder_of(here, following, options)
     found = {}
     for path in NAMES:
         name = binder.ask(("http", path[-1]), path)
         assert name is not None
-        found[path] = Made(name, _told(ads, path[-1]))
+        found[path] = Made(name, told(ads, path[-1]))
     yield found
     for bound_name in found.values():
         binder.drop(bound_name.name)
 
 
-def _told(ads: Ads, key: str) -> dict[str, Fraction]:
+def told(ads: Ads, key: str) -> dict[str, Fraction]:
     stored = ads.store.get(SCOPE, scope_resource("http", key))
     if stored is None:
         return {}
