@@ -53,8 +53,7 @@ class Binder:
     ) -> None:
         self.names = Names()
         self.dtab, self.namers, self.options = dtab, namers, options
-        self._limits = limits
-        self._observatory = observatory
+        self._limits, self._observatory = limits, observatory
         self._publisher = publisher
         self._policies = policies
         self._clock = clock

@@ -9,9 +9,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from mesh.agent.names import Name
-from mesh.naming.bind import Binding, Waiting
+from mesh.naming.bind import Binding
 from mesh.naming.difference import Difference
 from mesh.naming.dtab import Dtab
+from mesh.naming.trace import Grade
 
 
 class Sparing:
@@ -21,8 +22,11 @@ class Sparing:
         """By the identity of the table, which is kept with it so that no other gets its number."""
 
     def spares(self, name: Name, dtab: Dtab) -> bool:
-        """Whether its binding is what `dtab` binds it to; then it counts as by this table from now on."""
-        if name.binding is None or name.by is None or name.adopted or isinstance(name.binding.tree, Waiting):
+        """Whether its binding is what `dtab` binds it to; then it counts as by this table from now on.
+
+        Of a name that is refused callers are told in which lines of the table that was decided: it is bound again.
+        """
+        if name.binding is None or name.by is None or name.binding.grade not in (Grade.LIVE, Grade.LOST):
             return False
         if name.by is not dtab:
             difference = self._difference(name.by, dtab)

@@ -30,7 +30,7 @@ async def test_what_is_spared_is_what_a_binder_would_bind_by_the_table_in_force(
             for _ in range(PER_WORLD):
                 some, more = _follows(rng, here)
                 spared, followed = spared + some, followed + more
-    assert followed / 5 < spared < followed * 4 / 5, (spared, followed)
+    assert followed / 10 < spared < followed * 4 / 5, (spared, followed)
 
 
 def _follows(rng: random.Random, here: changing.World) -> tuple[int, int]:
@@ -100,3 +100,13 @@ async def test_what_changes_add_to_a_walk_adds_up_until_the_name_is_bound_again(
         name.binding = replace(name.binding, spent=STEPS - left)
         assert Sparing().spares(name, parse_dtab("/svc => /#/one; /other => /#/two")) == bool(left)
         assert name.binding.spent > STEPS - left or not left
+
+
+@virtual
+async def test_a_refusal_tells_the_lines_of_the_table_in_force() -> None:
+    async with world("/svc => !") as it:
+        name = it.ask("users")
+        await settle()
+        it.binder.dtab = parse_dtab("/other => /#/one;\n/svc => !")
+        it.binder.follow(name)
+        assert "line 2" in str(it.binder.refusal(name))
