@@ -100,12 +100,12 @@ CONFIGURATIONS = [
     block
     for block in BLOCKS
     if block.kind == "yaml" and re.search(r"^(dtab|sources|routers|control):", block.text, re.MULTILINE)
-    if block.target != "control.yaml" and not re.search(r"^namespace:", block.text, re.MULTILINE)
+    if not (block.target or "").startswith("control") and not re.search(r"^namespace:", block.text, re.MULTILINE)
 ]
 CONTROL_PLANES = [
     block
     for block in BLOCKS
-    if block.target == "control.yaml"
+    if (block.target or "").startswith("control")
     or (block.kind == "yaml" and re.search(r"^(store|listen|journal):", block.text, re.MULTILINE))
 ]
 AUTHORITY = Authority()
@@ -117,20 +117,20 @@ def test_every_configuration_shown_loads(block: Block, tmp_path: Path) -> None:
     file = tmp_path / "tieline.yaml"
     file.write_text(block.text)
     # The files of certificates that the manual speaks of.
-    for name in ("edge", "partners", "ca", "client"):
-        AUTHORITY.server("localhost").write(tmp_path, name)
+    for name in ("edge", "partners", "ca", "client", "certs/web-1"):
+        AUTHORITY.server("localhost").write((tmp_path / name).parent, Path(name).name)
+    AUTHORITY.write(tmp_path / "ca", "bundle")
     (tmp_path / "overrides.key").write_bytes(bytes(32))
     assert [str(problem) for problem in examine(file).errors] == []
 
 
 @pytest.mark.parametrize("block", CONTROL_PLANES, ids=named)
 def test_every_configuration_of_a_control_plane_loads(block: Block, tmp_path: Path) -> None:
-    cert, key = AUTHORITY.server("localhost").write(tmp_path, "control")
-    (tmp_path / "tokens.yaml").write_text("tokens: []\n")
-    text = block.text.replace("/etc/tieline/clients.pem", str(AUTHORITY.write(tmp_path, "clients")))
-    text = text.replace("/etc/tieline/tokens.yaml", "tokens.yaml")
-    text = text.replace("/etc/tieline/control.pem", str(cert)).replace("/etc/tieline/control.key", str(key))
-    (tmp_path / "control.yaml").write_text(text)
+    AUTHORITY.server("localhost").write(tmp_path / "certs", "control")
+    AUTHORITY.write(tmp_path / "ca", "bundle")
+    for name in ("tokens.yaml", "known.yaml"):
+        (tmp_path / name).write_text("tokens: []\n")
+    (tmp_path / "control.yaml").write_text(block.text)
     assert [str(problem) for problem in load.examine(tmp_path / "control.yaml").errors] == []
 
 

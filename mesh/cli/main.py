@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from mesh.cli import agent, apply, configuration, control, dtab, explain, names, shift, status, version
+from mesh.cli import agent, apply, ca, configuration, control, dtab, explain, names, shift, status, version
 from mesh.cli.control_client import on_control_plane
 
 HELP = """One proxy per host, one name per service, and it tells you why.
@@ -31,6 +31,7 @@ def application() -> typer.Typer:
     app.add_typer(dtab.policy_commands())
     app.add_typer(configuration.commands())
     app.add_typer(control.commands())
+    app.add_typer(ca.commands())
     return app
 
 

@@ -12,6 +12,7 @@ COMMANDS = [
     "agent",
     "apply",
     "control",
+    *(f"ca {name}" for name in ("init", "issue", "renew", "rotate", "show")),
     *(f"control {name}" for name in ("check", "token")),
     "explain",
     "lint",
@@ -28,7 +29,7 @@ COMMANDS = [
     "config check",
     "config schema",
 ]
-GROUPS = ("config", "control", "dtab", "policy")
+GROUPS = ("ca", "config", "control", "dtab", "policy")
 
 
 def test_every_command_is_listed(tieline) -> None:

@@ -1,0 +1,1 @@
+"""Who is who: SPIFFE ids, the authority that signs them, and the files that hold it."""
