@@ -21,6 +21,7 @@ _HEALTH = {health.value: health for health in Health}
 _PROTOCOL = {protocol.value: protocol for protocol in Protocol}
 _PORTS = range(1, 65_536)
 _VERSION_BYTES = 12
+_SHOWN = 100
 _PLAIN = Endpoint("", 0)
 
 
@@ -62,7 +63,8 @@ def _row(endpoint: Endpoint) -> dict[str, object]:
 
 
 def decode(fields: Fields) -> State:
-    """Raises BadFrame. A health or protocol that a newer version knows is one that is not known here."""
+    """Raises BadFrame. A health or protocol that a newer version knows is one that is not known here. A kind of state
+    that it knows is Failed here: of that name nothing is known, and all others go on."""
     if "known" in fields.values:
         held = fields.text_or_none("held")
         lost = _addr(fields, "lost") if "lost" in fields.values else None
@@ -71,7 +73,10 @@ def decode(fields: Fields) -> State:
         return Failed(fields.text("failed"))
     if "pending" in fields.values:
         return Pending(fields.text_or_none("pending"))
-    raise BadFrame(fields.key, "known, pending or failed expected")
+    if not fields.values:
+        raise BadFrame(fields.key, "known, pending or failed expected")
+    told = ", ".join(sorted(map(repr, fields.values)))[:_SHOWN]
+    return Failed(f"what a later version says is not understood here ({told}); run versions next to each other")
 
 
 def _addr(fields: Fields, key: str) -> Addr:

@@ -144,8 +144,10 @@ def _state(name: str, said: Mapping[str, object]) -> State:
         return Pending(str(said["pending"]) if said["pending"] else None)
     if "failed" in said:
         return Failed(str(said["failed"]))
+    if "endpoints" not in said:
+        return Pending(f"what a later version says is not understood here ({', '.join(sorted(said))})")
     held = HELD if said.get("held") else None
-    count = said.get("endpoints")
+    count = said["endpoints"]
     if count is None:
         return Known(Neg(), 0, 0, held)
     many = int(number(count, f"local.{name}.endpoints"))

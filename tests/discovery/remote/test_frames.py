@@ -128,6 +128,13 @@ def test_what_a_newer_version_calls_a_health_a_protocol_or_a_way_to_hear_is_not_
     assert offer.sources[0].freshness is None
 
 
+def test_a_state_of_a_kind_that_a_newer_version_knows_is_one_name_of_which_nothing_is_known() -> None:
+    read = from_control('{"type":"observation","name":"/a","version":"v","state":{"moved":"/b","since":1}}')
+    assert isinstance(read, Observation)
+    assert isinstance(read.state, Failed)
+    assert "what a later version says is not understood here ('moved', 'since')" in read.state.reason
+
+
 _ROW = '{"type":"observation","name":"/a","version":"v","state":{"since":1,"confirmed_at":1,"known":[%s]}}'
 
 

@@ -185,6 +185,12 @@ def test_states_as_agents_tell_them(said: dict[str, object], state: object) -> N
     assert view.roots == (Path(("#", "docker")),)
 
 
+def test_what_a_later_version_says_of_a_name_is_not_known_and_not_taken_for_its_absence() -> None:
+    told = status.read({"local": {"/#/docker/a/b": {"moved": "/#/docker/a/c"}}}, None)
+    state = told.own[Path.parse("/#/docker/a/b")]
+    assert state == Pending("what a later version says is not understood here (moved)")
+
+
 def test_endpoints_that_may_not_be_used_and_names_that_are_lost_are_so_in_a_view_too() -> None:
     told = status.read(
         {"local": {"/#/d/a/b": {"endpoints": 2, "usable": False}, "/#/d/a/c": {"endpoints": 1, "lost": True}}}, None
