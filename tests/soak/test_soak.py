@@ -14,9 +14,9 @@ from bench.processes import rss_megabytes
 from demo.calls import load
 from scripts.running import eventually, service
 from tests.host import PATIENCE, host
+from tests.soak.pace import SECONDS
 
 pytestmark = pytest.mark.soak
-SECONDS = float(os.environ.get("SOAK_SECONDS", "300"))
 
 
 async def test_a_brain_killed_again_and_again_costs_no_request() -> None:
