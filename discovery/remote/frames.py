@@ -239,7 +239,13 @@ def _table(fields: Fields) -> Table:
 
 
 def _sources(fields: Fields) -> Sources:
-    return Sources(tuple(_source(row) for row in fields.rows("sources")), fields.text("hash"))
+    found: dict[Path, RemoteSource] = {}
+    for row in fields.rows("sources"):
+        source = _source(row)
+        if source.prefix in found:
+            raise BadFrame(row.at("prefix"), f"{source.prefix.show()} is another source's already")
+        found[source.prefix] = source
+    return Sources(tuple(found.values()), fields.text("hash"))
 
 
 def _source(row: Fields) -> RemoteSource:

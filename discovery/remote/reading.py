@@ -35,7 +35,7 @@ class Fields:
     @classmethod
     def parse(cls, text: str) -> Self:
         try:
-            return cls.of(json.loads(text), "")
+            return cls.of(json.loads(text, parse_constant=_no_number, parse_float=_finite), "")
         except (json.JSONDecodeError, RecursionError) as error:
             raise BadFrame("", f"no JSON: {error}") from error
 
@@ -92,6 +92,16 @@ class Fields:
 
     def rows(self, key: str) -> Iterator[Fields]:
         return (Fields.of(value, at) for value, at in _listed(self.values.get(key), self.at(key)))
+
+
+def _finite(text: str) -> float:
+    """Larger than a float can be is infinite to Python, and no JSON when it is told again."""
+    value = float(text)
+    return value if math.isfinite(value) else _no_number(text)
+
+
+def _no_number(text: str) -> float:
+    raise BadFrame("", f"no JSON: {text[:_SHOWN]} is no number")
 
 
 def path(text: str, key: str) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from pathlib import Path as File
 
@@ -16,12 +17,15 @@ _PLACE = {
 }
 
 
-def is_place(error: Exception) -> bool:
+def is_place(error: Exception, file: File) -> bool:
     """What is wrong is the place (full, read-only, not permitted), not the content."""
-    if isinstance(error, sqlite3.OperationalError):
-        # One that Python raises itself has no code.
-        return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF in _PLACE
-    return isinstance(error, OSError)
+    if not isinstance(error, sqlite3.OperationalError):
+        return isinstance(error, OSError)
+    # One that Python raises itself has no code.
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
+    if code == sqlite3.SQLITE_READONLY and os.access(file, os.W_OK) and os.access(file.parent, os.W_OK):
+        return False  # A header is damaged, and says that only a later SQLite may write to the file.
+    return code & 0xFF in _PLACE
 
 
 def set_aside(file: File) -> File:

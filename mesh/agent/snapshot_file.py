@@ -97,7 +97,7 @@ class SnapshotFile:
             return _read(self._open(), now)
         except (OSError, sqlite3.Error, ValueError, KeyError, TypeError, OverflowError) as error:
             self.close()
-            if is_place(error):
+            if is_place(error, self.file):
                 raise Unwritable(str(error), self._read_copy(now)) from error
             self._set_aside(error)
             return Restored()
@@ -167,7 +167,7 @@ def _read(database: sqlite3.Connection, now: float) -> Restored:
     if verdict != "ok":
         raise Damaged(verdict)
     rows = _good(database.execute("select path, addr, since, hash from observation"))
-    observations = {Path.parse(path): Known(decode(addr), since, now, HELD) for path, addr, since in rows}
+    observations = {Path.parse(path): Known(decode(addr), float(since), now, HELD) for path, addr, since in rows}
     names = _good(database.execute("select router, key, grpc, hash from name order by 1, 2"))
     fleet = dict(_good(database.execute("select part, said, hash from fleet")))
     return Restored(observations, {(router, key): bool(grpc) for router, key, grpc in names}, read_fleet(fleet))

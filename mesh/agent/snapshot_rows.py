@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
 
 from discovery.address import Addr, Bound, Endpoint, Health, Neg, Protocol, bound
+from discovery.remote.reading import Fields
 from mesh.control.version import Content, Version
 
 
@@ -28,12 +28,19 @@ def fleet_rows(fleet: Fleet) -> Iterator[tuple[str, str]]:
 
 def read_fleet(rows: Mapping[str, str]) -> Fleet:
     """Raises ValueError, KeyError, TypeError."""
-    return Fleet(_version(json.loads(rows["table"])) if "table" in rows else None, rows.get("sources"))
+    return Fleet(_version(Fields.parse(rows["table"])) if "table" in rows else None, rows.get("sources"))
 
 
-def _version(said: dict[str, Any]) -> Version:
-    content = said.pop("content")
-    return Version(**said, content=Content(**content) if content is not None else None)
+def _version(said: Fields) -> Version:
+    content = None if said.values["content"] is None else said.fields("content")
+    return Version(
+        said.text("namespace"),
+        said.whole("number"),
+        said.number("at"),
+        said.text("who"),
+        said.text("why"),
+        None if content is None else Content(content.text("dtab"), content.text("policies")),
+    )
 
 
 def encode(addr: Addr) -> str:

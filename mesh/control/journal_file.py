@@ -171,7 +171,7 @@ class JournalFile:
         """Content that can't be read is set aside, so that the next run begins a new file. Raises Unwritable."""
         with self._using:  # Another thread may be at it: SQLite crashes when it is closed meanwhile.
             self._close()
-            if database.is_place(error):
+            if database.is_place(error, self.file):
                 raise Unwritable(str(error)) from error
             aside = database.set_aside(self.file)
         fields = {"file": self.file, "error": error, "kept_as": aside}

@@ -67,7 +67,7 @@ _from_control = (
     st.builds(Welcome, _texts, _texts)
     | st.builds(Refused, _texts)
     | st.builds(Table, _texts, _whole, st.none() | _texts, st.none() | _texts, _seconds, _texts, _texts)
-    | st.builds(Sources, st.lists(_sources, max_size=3).map(tuple))
+    | st.builds(Sources, st.lists(_sources, max_size=3, unique_by=lambda source: source.prefix).map(tuple))
     | st.builds(Observation, _paths, st.just("91be"), _states)
     | st.builds(Same, st.lists(_texts).map(tuple))
 )
@@ -154,8 +154,14 @@ _ROW = '{"type":"observation","name":"/a","version":"v","state":{"since":1,"conf
         ('{"type":"release","names":["/a",2]}', r"names\[1\]: a text expected, not 2"),
         ('{"type":"same","names":[null]}', r"names\[0\]: a text expected"),
         ('{"type":"table","namespace":"a","version":1.5}', "version: a whole number expected, not 1.5"),
-        ('{"type":"table","namespace":"a","version":1,"at":NaN}', "at: a number expected"),
+        ('{"type":"table","namespace":"a","version":1,"at":NaN}', "no JSON: NaN is no number"),
+        ('{"type":"status","ready":-Infinity}', "no JSON: -Infinity is no number"),
+        ('{"type":"status","ready":1e999}', "no JSON: 1e999 is no number"),
         ('{"type":"sources","hash":"h","sources":[{"prefix":"a"}]}', r"sources\[0\].prefix: '/' expected"),
+        (
+            '{"type":"sources","hash":"h","sources":[%s,%s]}' % (('{"prefix":"/#/a","kind":"a","segments":1}',) * 2),
+            r"sources\[1\].prefix: /#/a is another source's already",
+        ),
         ('{"type":"observation","name":"/a","version":"v","state":{}}', "state: known, pending or failed expected"),
         (_ROW % "7", r"state.known\[0\]: an object expected, not 7"),
         (_ROW % '{"address":"users","port":80}', r'state.known\[0\].address: an IP address expected, not "users"'),
