@@ -6,8 +6,9 @@ import re
 from contextlib import AbstractAsyncContextManager
 from typing import Annotated, ClassVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import BeforeValidator, ConfigDict, Field, WithJsonSchema
 
+from discovery.documented import Documented
 from discovery.path import Path, PathSyntaxError
 from discovery.source import Freshness, Hears, Source
 
@@ -52,10 +53,10 @@ def _prefix(value: object) -> object:
 Prefix = Annotated[str, BeforeValidator(_prefix)]
 
 
-class SourceConfig(BaseModel):
+class SourceConfig(Documented):
     """One entry of `sources:`. `open()` builds the source, yields it, and closes what it held."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     segments: ClassVar[int] = 1
     """How many path segments after the prefix name one service; what follows them is the residual."""

@@ -6,13 +6,14 @@ import ssl
 from pathlib import Path as FilePath
 from typing import Self
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import ConfigDict, model_validator
 
+from discovery.documented import Documented
 from discovery.source import Misconfigured
 
 
-class Tls(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+class Tls(Documented):
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     ca_file: FilePath | None = None
     """Who may have signed the platform's certificate; the system's authorities unless said."""

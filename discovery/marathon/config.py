@@ -8,10 +8,11 @@ from pathlib import Path as FilePath
 from typing import Annotated, ClassVar, Literal, Self
 
 import aiohttp
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
 from yarl import URL
 
 from discovery.dns.resolver import Resolver
+from discovery.documented import Documented
 from discovery.marathon.api import Api, session
 from discovery.marathon.credentials import Anonymous, Basic, Credential, SecretFile, Token
 from discovery.marathon.hosts import Hosts
@@ -43,10 +44,10 @@ def _checked(text: str) -> str:
 Address = Annotated[str, AfterValidator(_checked)]
 
 
-class Login(BaseModel):
+class Login(Documented):
     """A service account of DC/OS. `secret_file`, or `uid`, `url` and `private_key_file`."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     url: Address | None = None
     """Such as `https://leader.mesos/acs/api/v1/auth/login`; with `secret_file` instead of its `login_endpoint`."""

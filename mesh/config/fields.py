@@ -10,7 +10,6 @@ from typing import Annotated
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
@@ -20,6 +19,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticKnownError
 
+from discovery.documented import Documented
 from discovery.path import Path
 from discovery.settings import Duration
 
@@ -112,7 +112,5 @@ LabelTexts = Annotated[
 ]
 
 
-class Section(BaseModel):
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", use_attribute_docstrings=True, arbitrary_types_allowed=True, allow_inf_nan=False
-    )
+class Section(Documented):
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, allow_inf_nan=False)

@@ -7,6 +7,7 @@ import re
 import pytest
 from pydantic import BaseModel
 
+from discovery.documented import texts
 from mesh.control.config import ControlConfig, Journal, Listen, ListenTls, Peers, Preview
 from mesh.control.store.config import ConsulStoreConfig, EtcdStoreConfig, SqliteStoreConfig
 from tests.manual import ROOT, code, tables
@@ -26,7 +27,8 @@ SECTIONS: dict[str, type[BaseModel]] = {
 def test_every_key_has_its_row_and_the_reverse(heading: str) -> None:
     section = MANUAL.split(f"\n{heading}\n")[1].split("\n#")[0]
     rows = re.findall(r"^\| `(\w+)` \| [^|]* \| (.*) \|$", section, re.MULTILINE)
-    assert rows == [(key, field.description) for key, field in SECTIONS[heading].model_fields.items()]
+    said = texts(SECTIONS[heading])
+    assert rows == [(key, said[key]) for key in SECTIONS[heading].model_fields]
 
 
 def test_every_metric_is_in_the_manual_and_the_reverse() -> None:
