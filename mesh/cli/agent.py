@@ -5,7 +5,16 @@ from __future__ import annotations
 import os
 import sys
 
-from mesh.cli.options import ConfigFile
+import typer
+
+from mesh.cli.options import ConfigFile, plain
+
+
+def alone() -> typer.Typer:
+    """A command line with nothing but this command."""
+    app = plain()
+    app.command()(agent)
+    return app
 
 
 def agent(config: ConfigFile = None) -> None:

@@ -1,39 +1,17 @@
-"""Entry point: which commands there are. What each does stands in a file of its own."""
+"""Entry point. A host's start waits for nothing that other commands than `tieline agent` need."""
 
 from __future__ import annotations
 
-import typer
+import sys
 
-from mesh.cli import agent, apply, ca, configuration, control, dtab, explain, names, shift, status, version
-from mesh.cli.control_client import on_control_plane
-
-HELP = """One proxy per host, one name per service, and it tells you why.
-
-Ends with 0: yes, done; 1: the answer is no, or bad input; 2: wrong command line; 3: agent or control plane not reached.
-"""
-
-
-def application() -> typer.Typer:
-    app = typer.Typer(
-        name="tieline",
-        help=HELP,
-        no_args_is_help=True,
-        add_completion=False,
-        rich_markup_mode=None,
-        pretty_exceptions_enable=False,
-        context_settings={"help_option_names": ["-h", "--help"]},
-    )
-    app.command()(agent.agent)
-    for asking in (explain.explain, names.names, status.status, apply.apply, apply.preview, apply.lint, shift.shift):
-        app.command()(on_control_plane(asking))
-    app.command()(version.version)
-    app.add_typer(dtab.commands())
-    app.add_typer(dtab.policy_commands())
-    app.add_typer(configuration.commands())
-    app.add_typer(control.commands())
-    app.add_typer(ca.commands())
-    return app
+from mesh.cli import agent
 
 
 def main() -> None:
-    application()()
+    if sys.argv[1:2] == ["agent"]:
+        agent.alone()(sys.argv[2:], prog_name="tieline agent")
+    else:
+        # Not above, because of what it imports: a tenth of a second of an agent's start.
+        from mesh.cli.application import application
+
+        application()()

@@ -14,6 +14,20 @@ class Format(StrEnum):
     JSON = "json"
 
 
+def plain(name: str | None = None, about: str | None = None) -> typer.Typer:
+    """A command line as ours are: its help is plain text. One with commands, which is `about` something, shows it when
+    none is given."""
+    return typer.Typer(
+        name=name,
+        help=about,
+        no_args_is_help=about is not None,
+        add_completion=False,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+
+
 Output = Annotated[Format, typer.Option("--output", "-o", help="For people, or for programs.")]
 ConfigFile = Annotated[
     Path | None,

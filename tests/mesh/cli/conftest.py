@@ -14,7 +14,7 @@ import pytest
 from aiohttp import web
 from typer.testing import CliRunner, Result
 
-from mesh.cli.main import application
+from mesh.cli.application import application
 from scripts.running import TIELINE, ControlPlane, control, folder
 
 Tieline = Callable[..., Result]
