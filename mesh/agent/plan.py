@@ -9,7 +9,6 @@ import sys
 from pathlib import Path as File
 
 from mesh.agent import brain_process
-from mesh.agent.seeing import access_log_problem
 from mesh.config.load import examine
 from mesh.config.model import Config
 from mesh.envoy.binary import binary
@@ -57,6 +56,18 @@ def _bootstrap(config: Config) -> object:
     )
 
 
+def _access_log_problem(config: Config) -> str | None:
+    """Envoy refuses a router whose log it can't open. The file is made, for its owner and group alone."""
+    path = config.access_log.path
+    if path is None:
+        return None
+    try:
+        with open(path, "ab", opener=lambda name, flags: os.open(name, flags, 0o640)):
+            return None
+    except OSError as error:
+        return f"{path}: {error.strerror}; choose an access_log.path the agent may write to"
+
+
 def main() -> None:
     file = File(sys.argv[1])
     examined = examine(file)
@@ -68,7 +79,7 @@ def main() -> None:
     if not os.access(_binary(config), os.X_OK):
         print(f"{_binary(config)}: no Envoy that can be run; correct envoy.binary", file=sys.stderr)
         sys.exit(1)
-    if (unwritable := access_log_problem(config)) is not None:
+    if (unwritable := _access_log_problem(config)) is not None:
         print(unwritable, file=sys.stderr)
         sys.exit(1)
     try:

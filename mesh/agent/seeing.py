@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from urllib.parse import urlsplit
 
 from mesh.config.model import Config
@@ -35,15 +34,3 @@ def tracing(config: Config) -> Tracing | None:
         said.sample_percent,
         said.service,
     )
-
-
-def access_log_problem(config: Config) -> str | None:
-    """Envoy refuses a router whose log it can't open. The file is made, for its owner and group alone."""
-    path = config.access_log.path
-    if path is None:
-        return None
-    try:
-        with open(path, "ab", opener=lambda name, flags: os.open(name, flags, 0o640)):
-            return None
-    except OSError as error:
-        return f"{path}: {error.strerror}; choose an access_log.path the agent may write to"

@@ -54,7 +54,7 @@ from mesh.envoy.clusters import BUFFER_BYTES
 from mesh.envoy.deadlines import deadline_filter
 from mesh.envoy.edge import TRUSTED, Edge, guard, http_filters, network_filters, removals
 from mesh.envoy.keys import HOST_FORM, Fragment, KeyForm
-from mesh.envoy.names import scope_collection, stat_name
+from mesh.envoy.names import XDS_CLUSTER, scope_collection, stat_name
 from mesh.envoy.packing import duration, packed
 from mesh.envoy.replies import local_replies
 from mesh.envoy.routes import EXT_PROC, GRPC_STATS, ON_DEMAND, ROUTE_AGAIN
@@ -64,7 +64,6 @@ from mesh.envoy.tls import ServerTls, forward_client, server_socket
 from mesh.naming.identifiers import PATH
 from mesh.naming.local import CONTEXT, SIGNATURE, USER
 
-XDS_CLUSTER = "xds"
 _SET_FILTER_STATE = "type.googleapis.com/envoy.extensions.filters.http.set_filter_state.v3.Config"
 ROUTER_METADATA = "x-tieline-router"
 """Tells the resolver, in the call's metadata, which router asks."""

@@ -18,6 +18,8 @@ from discovery.path import Path
 
 _SCOPES = "xdstp://tieline/envoy.config.route.v3.ScopedRouteConfiguration/"
 GRPC = "+grpc"
+XDS_CLUSTER = "xds"
+"""Where the brain is."""
 
 
 def cluster_name(id: Path, without: tuple[Path, ...] = (), policy: str = "") -> str:

@@ -42,8 +42,8 @@ from discovery.path import Path
 from mesh.envoy import clusters
 from mesh.envoy.clusters import BUFFER_BYTES, EMPTY_CLUSTER_NAME
 from mesh.envoy.endpoints import served
-from mesh.envoy.listeners import ROUTER_METADATA, XDS_CLUSTER
-from mesh.envoy.names import stat_name, stream_cluster
+from mesh.envoy.listeners import ROUTER_METADATA
+from mesh.envoy.names import XDS_CLUSTER, stat_name, stream_cluster
 from mesh.envoy.packing import duration, packed, seconds, text
 from mesh.envoy.sockets import keepalive
 from mesh.policy.effective import BOUND_DEFAULTS, OfBoundName
