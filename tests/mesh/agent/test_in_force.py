@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -288,3 +289,23 @@ async def test_a_brain_begins_with_what_the_disk_remembers_of_its_namespace() ->
                 assert it.brain.in_force.applied.fleet is None
             async with in_process(place=place, control=None) as it:
                 assert it.brain.in_force.applied.fleet is None
+
+
+async def test_with_an_access_log_a_table_that_touches_no_name_is_told_with_each_name(tmp_path: Path) -> None:
+    file = tmp_path / "access.log"
+    async with service("one") as one, in_process(access_log={"path": str(file), "only": "all"}) as it:
+        it.put("users", one)
+        await it.take(version(1, "/svc => /#/files"))
+        await until(it, "users", "one")
+
+        async def tables() -> set[str]:
+            await answer(it, "users")
+            told = [json.loads(line) for line in file.read_text().splitlines()]
+            return {line["table"] for line in told if line["name"] == "/svc/users"}
+
+        async def has(count: int) -> bool:
+            return len(await tables()) == count
+
+        await eventually(lambda: has(1), PATIENCE, "no line")
+        await it.take(version(2, "/svc => /#/files ; /svc/other => /#/files/users"))
+        await eventually(lambda: has(2), PATIENCE, "users has the old table")
