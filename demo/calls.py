@@ -30,15 +30,24 @@ class Load:
         """Whether, within `seconds`, the answers begin to come from a service of this name, and so many times."""
         try:
             async with asyncio.timeout(seconds):
-                while not self._latest.startswith(prefix):
-                    self._changed.clear()
-                    await self._changed.wait()
-                enough = self.answers[self._latest] + times - 1
-                while self._latest.startswith(prefix) and self.answers[self._latest] < enough:  # noqa: ASYNC110 - a count
-                    await asyncio.sleep(0.01)
+                # A request that was under way may still be answered by the one before.
+                while not await self._is_answered_by(prefix, times):
+                    pass
         except TimeoutError:
             return False
-        return self._latest.startswith(prefix)
+        return True
+
+    async def _is_answered_by(self, prefix: str, times: int) -> bool:
+        """Whether so many answers in a row are its, once one is."""
+        while not self._latest.startswith(prefix):
+            self._changed.clear()
+            await self._changed.wait()
+        enough = self.answers[self._latest] + times - 1
+        while self._latest.startswith(prefix):
+            if self.answers[self._latest] >= enough:
+                return True
+            await asyncio.sleep(0.01)
+        return False
 
 
 async def call(url: str, name: str) -> tuple[int, str, str]:

@@ -40,7 +40,7 @@ def test_what_is_changed_in_a_frame_is_that() -> None:
 
 def test_a_defect_is_found_and_told_with_its_example() -> None:
     def fails(text: str) -> None:
-        assert "sources" not in text, text
+        assert '"type"' not in text, text
 
-    with pytest.raises(AssertionError, match="sources"):
+    with pytest.raises(AssertionError, match="type"):
         Rounds(INPUTS).of(texts_of("control"), fails)
