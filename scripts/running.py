@@ -91,14 +91,19 @@ class Agent:
         return f"http://127.0.0.1:{self.port}"
 
     def children(self) -> dict[str, int]:
-        """The process ids of the supervisor's children: `brain` and `envoy` (the newest)."""
+        """The process ids of the supervisor's children: `brain`, and of the newest Envoy `keeper` and `envoy`."""
         found: dict[str, int] = {}
         for pid in Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split():
             try:
                 command = Path(f"/proc/{pid}/cmdline").read_bytes()
             except (FileNotFoundError, ProcessLookupError):
                 continue  # It ended just now.
-            found["brain" if b"mesh.agent.brain" in command else "envoy"] = int(pid)
+            if b"mesh.agent.brain" in command:
+                found["brain"] = int(pid)
+                continue
+            found["keeper"] = int(pid)
+            for envoy in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+                found["envoy"] = int(envoy)
         return found
 
     async def ask(self, target: str) -> tuple[int, str]:

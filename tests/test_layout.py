@@ -22,6 +22,7 @@ COVERED_ELSEWHERE = {
     "tests/discovery/test_holding.py": ["discovery/address.py"],
     "tests/mesh/naming/test_dtab.py": ["discovery/path.py", "mesh/naming/tree.py"],
     "tests/discovery/contract.py": ["discovery/source.py"],
+    "tests/mesh/agent/test_orphan.py": ["mesh/agent/keeper.py"],
     "tests/mesh/control/test_hub.py": ["mesh/control/namespaces.py"],
     "tests/mesh/control/store/contract.py": ["mesh/control/store/protocol.py"],
     "tests/mesh/control/store/test_etcd.py": ["mesh/control/store/etcd_api.py"],

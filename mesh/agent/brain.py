@@ -8,14 +8,15 @@ opened last, when every answer can be given.
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import gc
 import logging
 import os
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path as File
 from typing import Any
 
@@ -26,7 +27,7 @@ from mesh.admin.server import serving
 from mesh.agent import envoy_admin, sni_resolver
 from mesh.agent import resolver as resolving
 from mesh.agent.adoption import scopes, streams
-from mesh.agent.brain_process import GO, GO_VARIABLE, HEARTBEAT_SECONDS, PIPE_VARIABLE
+from mesh.agent.brain_process import END_SECONDS, GO, GO_VARIABLE, HEARTBEAT_SECONDS, PIPE_VARIABLE
 from mesh.agent.entries import inet, opened
 from mesh.agent.facts import BrainFacts
 from mesh.agent.fleet import joined
@@ -54,10 +55,16 @@ async def run(config: Config, folder: File, pipe: int | None) -> None:
     """`folder`: that of the configuration's file."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        asyncio.get_running_loop().add_signal_handler(number, _end, stop)
     async with wired(config, folder) as brain:
         _collect_garbage()
         await serve(brain, pipe, stop)
+
+
+def _end(stop: asyncio.Event) -> None:
+    """Also with a disk that hangs, and nobody there who would kill us: the kernel does."""
+    signal.setitimer(signal.ITIMER_REAL, END_SECONDS)
+    stop.set()
 
 
 def _collect_garbage() -> None:
@@ -198,5 +205,18 @@ def main(config_file: str) -> None:
     except ConfigError as error:
         sys.exit(str(error))
     configure(config.log.level, config.log.format)
+    with _alone(config.run_dir):
+        _serve(config, file.parent)
+
+
+@contextmanager
+def _alone(run_dir: File) -> Iterator[None]:
+    """One whose supervisor was killed may be at its end still, and takes its sockets with it."""
+    with (run_dir / "brain.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _serve(config: Config, folder: File) -> None:
     pipe = os.environ.get(PIPE_VARIABLE)
-    uvloop.run(run(config, file.parent, int(pipe) if pipe else None))
+    uvloop.run(run(config, folder, int(pipe) if pipe else None))

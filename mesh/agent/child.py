@@ -1,4 +1,4 @@
-"""Starting a child that never outlives the supervisor, and pausing between restarts of one that keeps dying."""
+"""Starting a child, which outlives the supervisor only if it shall; pausing between restarts of what keeps dying."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import time
 from asyncio.subprocess import Process
 from collections.abc import Coroutine
 from dataclasses import dataclass, field
+from typing import Protocol
 
 PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -18,15 +19,18 @@ def _die_with_parent() -> None:
     _libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
-async def start(arguments: list[str], *, pass_fds: tuple[int, ...] = (), env: dict[str, str] | None = None) -> Process:
-    """The child gets SIGTERM from the kernel when the supervisor dies, by whatever cause (prctl(2))."""
+async def start(
+    arguments: list[str], *, pass_fds: tuple[int, ...] = (), env: dict[str, str] | None = None, outlives: bool = False
+) -> Process:
+    """The child gets SIGTERM from the kernel when the supervisor dies, by whatever cause (prctl(2)); unless it
+    `outlives` it."""
     return await asyncio.create_subprocess_exec(
         *arguments,
         stdin=asyncio.subprocess.DEVNULL,
         pass_fds=pass_fds,
         env=env,
         # Safe here: this process has one thread.
-        preexec_fn=_die_with_parent,
+        preexec_fn=None if outlives else _die_with_parent,
         # A Ctrl-C in a terminal goes to the supervisor alone; it decides the order of the end.
         start_new_session=True,
     )
@@ -41,7 +45,17 @@ async def first(*coroutines: Coroutine[object, object, object]) -> None:
             task.cancel()
 
 
-async def end(child: Process, patience_seconds: float) -> None:
+class Running(Protocol):
+    """A process, a child or not."""
+
+    @property
+    def returncode(self) -> int | None: ...
+    async def wait(self) -> int: ...
+    def terminate(self) -> None: ...
+    def kill(self) -> None: ...
+
+
+async def end(child: Running, patience_seconds: float) -> None:
     """SIGTERM, then SIGKILL. Returns when the child is gone."""
     if child.returncode is not None:
         return

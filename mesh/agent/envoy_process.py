@@ -1,4 +1,5 @@
-"""Envoy as a child: started, restarted after a crash, hot-restarted on demand, drained at the end.
+"""Envoy as a child: started, restarted after a crash, hot-restarted on demand, drained at the end. One that an earlier
+supervisor has left behind is taken over: to its callers, nothing has happened.
 
 Hot restart: a second Envoy with the next epoch takes over the listening sockets, the first drains and leaves.
 Source: Envoy documentation, "Hot restart", and its command line options.
@@ -8,10 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from asyncio.subprocess import Process
 from pathlib import Path
 
-from mesh.agent import child, envoy_admin
+from mesh.agent import child, envoy_admin, orphan
+from mesh.agent.child import Running
+from mesh.agent.keeper import MADE_OF
 
 logger = logging.getLogger("tieline.supervisor")
 
@@ -25,11 +27,13 @@ SHUTDOWN_MARGIN_SECONDS = 2
 class EnvoyProcess:
     def __init__(self, arguments: list[str], run_dir: Path, drain_seconds: float) -> None:
         self._arguments = arguments
+        self._run_dir = run_dir
+        self._made_of = run_dir / MADE_OF
         self._base_id = run_dir / "envoy.base-id"
         self._admin = run_dir / "envoy.sock"
         self.drain_seconds = drain_seconds
         self._epoch = 0
-        self._generations: list[Process] = []
+        self._generations: list[Running] = []
         self._turn = asyncio.Event()
         self._pauses = child.Pauses()
 
@@ -39,15 +43,34 @@ class EnvoyProcess:
 
     async def keep(self) -> None:
         """Runs until cancelled; then every generation is gone and its shared memory too."""
-        self._sweep()
         try:
-            await self._start_first()
+            if not await self._take_over():
+                self._sweep()
+                await self._start_first()
             while True:
                 await self._next_event()
         finally:
+            self._made_of.unlink(missing_ok=True)
             for process in self._generations:
                 await child.end(process, END_SECONDS)
             self._sweep()
+
+    async def _take_over(self) -> bool:
+        """What an earlier supervisor has left, if it is of use: one that was draining takes no connections any more."""
+        left = orphan.left(self._run_dir)
+        if not left:
+            return False
+        if not (self._made_of.exists() and self._base_id.exists()):
+            for process in left:
+                await child.end(process, END_SECONDS)
+            return False
+        self._generations, self._epoch = list[Running](left), left[-1].epoch
+        same = self._made_of.read_text() == orphan.made_of(self._arguments, self._run_dir)
+        if not same:
+            self._turn.set()
+        fields = {"pid": left[-1].pid, "epoch": self._epoch, "hot_restart": not same}
+        logger.warning("an Envoy without a supervisor goes on with this one", extra={"fields": fields})
+        return True
 
     async def _next_event(self) -> None:
         newest = self._generations[-1]
@@ -67,7 +90,7 @@ class EnvoyProcess:
         for older in self._generations[:-1]:
             await older.wait()
 
-    async def _after_exit(self, process: Process) -> None:
+    async def _after_exit(self, process: Running) -> None:
         self._generations.remove(process)
         alive = [older for older in self._generations if older.returncode is None]
         pause = self._pauses.after_exit()
@@ -98,7 +121,11 @@ class EnvoyProcess:
         self._pauses.begin()
         drain = max(1, round(self.drain_seconds))
         times = ["--drain-time-s", str(drain), "--parent-shutdown-time-s", str(drain + SHUTDOWN_MARGIN_SECONDS)]
-        self._generations.append(await child.start([*self._arguments, *times, *generation]))
+        self._generations.append(await child.start(self._kept([*times, *generation]), outlives=True))
+        self._made_of.write_text(orphan.made_of(self._arguments, self._run_dir))
+
+    def _kept(self, more: list[str]) -> list[str]:
+        return orphan.kept([*self._arguments, *more], self._run_dir)
 
     async def reopen_logs(self) -> None:
         """What was moved away is written no more."""
@@ -109,6 +136,7 @@ class EnvoyProcess:
 
     async def drain(self) -> None:
         """Returns when no caller is connected any more, or when the drain time is over."""
+        self._made_of.unlink(missing_ok=True)
         try:
             await envoy_admin.post(self._admin, "/drain_listeners?graceful")
             await self._no_caller_within(self.drain_seconds)

@@ -1,4 +1,5 @@
-"""The supervisor: starts the brain and Envoy, keeps each alive whatever happens to the other, and ends both.
+"""The supervisor: starts the brain and Envoy, keeps each alive whatever happens to the other, and ends both. If it is
+killed, the brain ends, and Envoy serves on until the next supervisor takes it over, or for a minute.
 
 It stays small on purpose: no gRPC, no protobuf, no pydantic in this process, because starting children from a
 process that has gRPC threads is flaky (grpc fork_posix). What to start is computed by `mesh.agent.plan`, elsewhere.
@@ -19,7 +20,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from mesh.agent import brain_process, child
+from mesh.agent import brain_process, child, orphan
 from mesh.agent.brain_process import BrainProcess
 from mesh.agent.envoy_process import EnvoyProcess
 from mesh.agent.log import configure
@@ -73,7 +74,7 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):
             loop.add_signal_handler(number, self._signals.put_nowait, number)
         async with asyncio.TaskGroup() as tasks:
-            children = [tasks.create_task(self.brain.keep()), tasks.create_task(self.envoy.keep())]
+            children = [tasks.create_task(each) for each in (self.brain.keep(), self.envoy.keep())]
             await self._obey()
             for keeping in children:
                 keeping.cancel()
@@ -135,8 +136,9 @@ async def supervise(config: str) -> int:
         await brain.abandon()
         return 1
     with lock:
+        orphan.write_down(Path(plan.run_dir))
         await Supervisor(config, plan, brain).run()
-        for leftover in ("bootstrap.json", "agent.lock"):
+        for leftover in ("bootstrap.json", "agent.pid", "brain.lock", "agent.lock"):
             (Path(plan.run_dir) / leftover).unlink(missing_ok=True)
     logger.info("stopped")
     return 0

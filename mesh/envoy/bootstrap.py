@@ -61,7 +61,7 @@ def bootstrap(
 def _ads_config() -> dict[str, Any]:
     # The default back-off grows to 30 s, during which a brain that is back changes nothing, and one that starts beside
     # Envoy is found late. Asking at a Unix socket costs nothing.
-    back_off = {"base_interval": "0.05s", "max_interval": "0.25s"}
+    back_off = {"base_interval": "0.05s", "max_interval": "0.5s"}
     service = {"envoy_grpc": {"cluster_name": XDS_CLUSTER, "retry_policy": {"retry_back_off": back_off}}}
     return {
         "api_type": "DELTA_GRPC",

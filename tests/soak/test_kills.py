@@ -1,10 +1,9 @@
 """Something is killed (SIGKILL) every 30 s while requests run and the table changes: a control plane over its SQLite
 file, an agent with its Envoy, all of them the processes that users run.
 
-An agent is three processes. That which is its own is the brain, which observes, binds and holds the control plane's
-stream: when it is killed Envoy goes on with what it has, and the supervisor starts another brain. When the supervisor
-is killed the kernel ends its children (SIGTERM), so there is no proxy until who started it (systemd) has done so again:
-the last test tells what callers see of that, and that no answer is wrong.
+An agent is a supervisor, a brain, and Envoy with its keeper. When the brain is killed Envoy goes on with what it has,
+and the supervisor starts another brain. When the supervisor is killed Envoy goes on, too, and the supervisor that is
+started next (by systemd) takes it over.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ import subprocess
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import ExitStack, asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import aiohttp
@@ -56,7 +55,6 @@ class Mesh:
     changes: int = 0
     version: int = 0
     slowest: float = 0.0
-    gaps: list[float] = field(default_factory=list)
 
     async def ask(self, method: str, **more: object) -> dict[str, object]:
         connector = aiohttp.UnixConnector(str(self.control.socket))
@@ -113,7 +111,6 @@ class Mesh:
 
     async def kill_agent(self, seen: Load) -> None:
         """Its supervisor, and start it again as systemd would, at once."""
-        failed, began = seen.failed.total(), time.monotonic()
         self.agent.process.kill()
         await asyncio.to_thread(self.agent.process.wait)
         with self.agent.log.open("ab") as log:
@@ -121,10 +118,8 @@ class Mesh:
             process = subprocess.Popen(command, stdout=log, stderr=log)
         self.stack.callback(end, process)
         self.agent = replace(self.agent, process=process)
-        await eventually(lambda: seen.failed.total() > failed, PATIENCE, "nobody noticed")
         answered = seen.answers.total()
         await eventually(lambda: seen.answers.total() > answered, PATIENCE, f"it does not serve\n{self.agent.tail()}")
-        self.gaps.append(time.monotonic() - began)
         await self.agent.until_ready()
 
 
@@ -197,9 +192,7 @@ async def test_an_agent_s_brain_killed_every_30_seconds_costs_no_request() -> No
         assert not seen.failed
 
 
-async def test_a_whole_agent_killed_every_30_seconds_is_away_for_a_moment_and_never_answers_wrongly() -> None:
-    """Not 0 failed: there is no proxy until it is started again. Nobody is told that the name does not exist."""
+async def test_an_agent_s_supervisor_killed_every_30_seconds_costs_no_request() -> None:
     async with mesh() as it:
         seen = await killing(it, it.kill_agent)
-        print("no answer for " + ", ".join(f"{gap:.2f} s" for gap in it.gaps))
-        assert set(seen.failed) <= {"ClientConnectorError", "ClientOSError", "ServerDisconnectedError"}, seen.failed
+        assert not seen.failed

@@ -215,35 +215,6 @@ async def test_a_drain_lets_the_request_under_way_end_and_leaves_nothing_behind(
         assert not memory.exists()
 
 
-async def test_children_die_with_a_killed_supervisor_and_the_next_one_starts_clean() -> None:
-    async with host() as started, service("users") as port:
-        started.put("users", port)
-        await started.until("users", "users")
-        children, memory = started.agent.children(), _memory(started)
-        started.agent.process.kill()
-        started.agent.process.wait()
-        for pid in children.values():
-            await eventually(lambda pid=pid: not Path(f"/proc/{pid}").exists(), PATIENCE, f"{pid} lives on")  # type: ignore[misc]
-        command = [TIELINE, "agent", "-c", str(started.agent.config)]
-        with started.agent.log.open("ab") as log, subprocess.Popen(command, stdout=log, stderr=log) as next_one:
-            try:
-                await eventually(lambda: started.agent.admin.exists(), PATIENCE, "no successor")
-
-                async def serves() -> bool:
-                    try:
-                        return (await started.call("users")).body == "users"
-                    except OSError:
-                        return False
-
-                await eventually(serves, PATIENCE, started.agent.tail())
-                latest = _memory(started)
-            finally:
-                next_one.terminate()
-                next_one.wait(PATIENCE)
-    assert not memory.exists()
-    assert not latest.exists()
-
-
 async def test_a_second_agent_in_the_same_run_dir_is_refused() -> None:
     async with host() as started:
         second = subprocess.run(
