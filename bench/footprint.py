@@ -1,4 +1,4 @@
-"""What a host pays: memory and idle CPU of supervisor, brain and Envoy, by the number of bound names × 10 endpoints."""
+"""What a host pays: memory and idle CPU of supervisor, keeper, brain and Envoy, by the number of bound names × 10 endpoints."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def _row(figures: dict[str, object]) -> list[object]:
     memory, idle = figures["rss_mb"], figures["idle_cpu_percent"]
     assert isinstance(memory, dict)
     assert isinstance(idle, dict)
-    parts = ("supervisor", "brain", "envoy")
+    parts = ("supervisor", "keeper", "brain", "envoy")
     return [figures["names"], *(memory[part] for part in parts), *(idle[part] for part in parts), sum(idle.values())]
 
 
@@ -68,7 +68,8 @@ def main() -> None:
     counts = [0, 1_000] if options.quick else [0, 100, 1_000, 10_000]
     settle, seconds = (2.0, 5.0) if options.quick else (10.0, 30.0)
     results = uvloop.run(_all(counts, settle, seconds))
-    columns = ["names", "supervisor MB", "brain MB", "Envoy MB", "supervisor %", "brain %", "Envoy %", "idle CPU %"]
+    names = ("supervisor", "keeper", "brain", "Envoy")
+    columns = ["names", *(f"{each} MB" for each in names), *(f"{each} %" for each in names), "idle CPU %"]
     show(f"bound names × {ENDPOINTS} endpoints; idle CPU over {seconds:g} s", columns, [_row(each) for each in results])
     finish({"benchmark": "footprint", "names": results}, as_json=options.json)
 
