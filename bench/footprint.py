@@ -1,4 +1,4 @@
-"""What a host pays: memory and idle CPU of supervisor, keeper, brain and Envoy, by the number of bound names × 10 endpoints."""
+"""What a host pays: memory and idle CPU of its processes, by the number of bound names × 10 endpoints."""
 
 from __future__ import annotations
 
