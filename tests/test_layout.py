@@ -77,7 +77,10 @@ COVERED_ELSEWHERE = {
         f"mesh/agent/{name}.py" for name in ("database", "snapshot_file", "snapshot_rows")
     ],
     "tests/mesh/agent/test_supervisor.py": [
-        *(f"mesh/agent/{name}.py" for name in ("adoption", "brain", "brain_start", "brain_process", "child", "plan")),
+        *(
+            f"mesh/agent/{name}.py"
+            for name in ("adoption", "brain", "collector", "brain_start", "brain_process", "child", "plan")
+        ),
         *(f"mesh/agent/{name}.py" for name in ("entries", "envoy_process", "log", "wiring")),
         "mesh/envoy/binary.py",
     ],

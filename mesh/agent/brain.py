@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
-import gc
 import logging
 import os
 import signal
@@ -24,7 +23,7 @@ import grpc.aio
 import uvloop
 
 from mesh.admin.server import serving
-from mesh.agent import envoy_admin, sni_resolver
+from mesh.agent import collector, envoy_admin, sni_resolver
 from mesh.agent import resolver as resolving
 from mesh.agent.adoption import scopes, streams
 from mesh.agent.brain_process import END_SECONDS, GO, GO_VARIABLE, HEARTBEAT_SECONDS, PIPE_VARIABLE
@@ -57,7 +56,7 @@ async def run(config: Config, folder: File, pipe: int | None) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, _end, stop)
     async with wired(config, folder) as brain:
-        _collect_garbage()
+        collector.at_leisure()
         await serve(brain, pipe, stop)
 
 
@@ -65,15 +64,6 @@ def _end(stop: asyncio.Event) -> None:
     """Also with a disk that hangs, and nobody there who would kill us: the kernel does."""
     signal.setitimer(signal.ITIMER_REAL, END_SECONDS)
     stop.set()
-
-
-def _collect_garbage() -> None:
-    """What is there by now lives as long as we do. A name in use is a few dozen objects; at the default of 700 the
-    collector would run all the time while names are bound. The middle number is small: what a new table makes is looked
-    at in pieces of 50 ms and not of 200 ms."""
-    gc.freeze()
-    gc.set_threshold(20_000, 5, 80)
-    gc.enable()
 
 
 @asynccontextmanager

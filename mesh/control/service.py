@@ -27,6 +27,7 @@ from discovery.path import Path
 from discovery.remote.frames import Hello
 from discovery.remote.offers import offered
 from discovery.source import SourceError
+from mesh.agent import collector
 from mesh.agent.asking import Asking
 from mesh.agent.entries import inet, namers, opened
 from mesh.agent.log import configure
@@ -252,6 +253,7 @@ def main(config: ControlConfig) -> int:
     configure(config.log.level, config.log.format)
     try:
         with _alone(config):
+            collector.at_leisure()
             uvloop.run(run(config))
     except Unstartable as error:
         print(error, file=sys.stderr)
