@@ -391,6 +391,7 @@ async def test_open_connections_outlive_envoy_by_as_long_as_the_drain_takes() ->
         assert await caller.say("still there") == "still there"
         await until(started, "one")
         caller.close()
+        await started.agent.until_ready()
 
 
 async def test_a_reload_that_changes_what_holds_for_connections_serves_new_ones_at_once() -> None:
