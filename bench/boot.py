@@ -22,7 +22,8 @@ from discovery.remote.frames import RemoteSource, Sources, encode
 from mesh.agent.snapshot_file import Changes, SnapshotFile
 from mesh.agent.snapshot_rows import Fleet
 from mesh.control.version import Content, Version
-from scripts.running import Agent, agent, folder, free_port, service
+from scripts.ports import free_port
+from scripts.running import Agent, agent, folder, service
 
 NAMES, ENDPOINTS = 1_000, 10
 CONSUL = Name(("#", "consul"))

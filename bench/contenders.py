@@ -15,7 +15,8 @@ from pathlib import Path
 import yaml
 
 from mesh.envoy.binary import binary
-from scripts.running import agent, end, free_port
+from scripts.ports import free_port
+from scripts.running import agent, end
 
 WORKERS = 2
 Maker = Callable[[Path, int], AbstractContextManager["Contender"]]

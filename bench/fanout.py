@@ -25,7 +25,8 @@ from bench.processes import cpu_seconds, percentile, rss_megabytes
 from bench.replica import CORE
 from bench.report import arguments, finish, show
 from discovery.backoff import Backoff
-from scripts.running import folder, free_port
+from scripts.ports import free_port
+from scripts.running import folder
 
 SHARED, NAMES, OF_EACH = "shared", 400, 20
 _RECONNECTS = Backoff(first=0.5, most=10.0)

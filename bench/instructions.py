@@ -21,7 +21,8 @@ import aiohttp
 from bench.contenders import Contender, backend, bare_envoy, tieline, tieline_watched
 from bench.report import arguments, finish, show
 from mesh.envoy.binary import binary
-from scripts.running import end, eventually, folder, free_port
+from scripts.ports import free_port
+from scripts.running import end, eventually, folder
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: users\r\n\r\n"
 

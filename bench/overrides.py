@@ -17,7 +17,8 @@ from bench.load import elsewhere
 from bench.processes import cpu_seconds, percentile
 from bench.proxy import CONNECTIONS
 from bench.report import arguments, finish, show
-from scripts.running import Agent, agent, folder, free_port, service
+from scripts.ports import free_port
+from scripts.running import Agent, agent, folder, service
 
 
 def _settings(place: Path, ports: dict[str, int], target: int) -> dict[str, object]:

@@ -10,7 +10,8 @@ from pathlib import Path
 import yaml
 
 from bench.contenders import beside_python
-from scripts.running import end, free_port
+from scripts.ports import free_port
+from scripts.running import end
 
 
 @contextmanager

@@ -11,10 +11,8 @@ import asyncio
 import contextlib
 import os
 import pathlib
-import random
 import shutil
 import signal
-import socket
 import sys
 import tempfile
 from collections.abc import AsyncIterator
@@ -23,6 +21,7 @@ from dataclasses import dataclass, field
 import aiohttp
 
 from scripts.debian import Absent, unpack
+from scripts.ports import free_ports
 
 CACHE = pathlib.Path(__file__).resolve().parent.parent / ".cache" / "consul"
 _SUITE = "bullseye"
@@ -139,26 +138,6 @@ def _prepared(binary: pathlib.Path, folder: pathlib.Path, options: list[str], hc
     words = ["agent", "-bind", "127.0.0.1", "-client", "127.0.0.1", "-grpc-port", "-1", *map(str, ports)]
     command = [str(binary), *words, "-config-file", str(folder / "agent.hcl"), *options]
     return Agent(binary=binary, folder=folder, http_port=http, command=command)
-
-
-def free_ports(count: int) -> list[int]:
-    """Free for TCP and UDP, below the range the kernel gives to outgoing connections, so they stay free."""
-    chosen: list[int] = []
-    while len(chosen) < count:
-        port = random.randrange(10_000, 32_000)  # noqa: S311 - not a secret
-        if port not in chosen and _is_free(port):
-            chosen.append(port)
-    return chosen
-
-
-def _is_free(port: int) -> bool:
-    for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
-        with socket.socket(socket.AF_INET, kind) as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                return False
-    return True
 
 
 def main() -> None:

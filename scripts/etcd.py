@@ -20,8 +20,8 @@ from dataclasses import dataclass, field
 
 import aiohttp
 
-from scripts.consul import free_ports
 from scripts.debian import Absent, unpack
+from scripts.ports import free_ports
 
 CACHE = pathlib.Path(__file__).resolve().parent.parent / ".cache" / "etcd"
 

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import aiohttp
 
-from scripts.running import end, eventually, free_port
+from scripts.ports import free_port
+from scripts.running import end, eventually
 
 REGION = "eu-west-1"
 _READY_SECONDS = 30.0

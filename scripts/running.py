@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -19,18 +18,13 @@ from typing import cast
 import aiohttp
 import yaml
 
+from scripts.ports import free_port
+
 READY_SECONDS = 20.0
 ROUNDS_OF_AN_ACCEPT = 4
 """Rounds of the loop from a connection's accept to `connection_made` and, when it is closed there, to its end."""
 TIELINE = str(Path(sys.executable).with_name("tieline"))
 """The command as it is installed beside this Python."""
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
 
 
 @asynccontextmanager

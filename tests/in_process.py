@@ -18,7 +18,8 @@ from mesh.config.load import load
 from mesh.control.version import Content, Version
 from mesh.envoy.names import scope_resource
 from mesh.xds.resource import SCOPE
-from scripts.running import folder, free_port
+from scripts.ports import free_port
+from scripts.running import folder
 from tests.envoy_process import EnvoyProcess, running
 from tests.host import settings
 

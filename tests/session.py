@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from scripts.consul import free_ports
+from scripts.ports import free_ports
 
 PORTS = ("4140", "4180", "9990", "8001", "8002", "8003", "8080")
 PATIENCE_SECONDS = 120.0

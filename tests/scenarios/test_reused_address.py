@@ -8,7 +8,8 @@ from contextlib import AsyncExitStack
 import pytest
 
 from demo.calls import Load
-from scripts.running import free_port, service
+from scripts.ports import free_port
+from scripts.running import service
 from tests.host import PATIENCE
 from tests.scenarios.fleet import Fleet, Name, each
 from tests.scenarios.platforms import PLATFORMS

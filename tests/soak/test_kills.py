@@ -25,7 +25,8 @@ import yaml
 
 from demo.calls import Load, load
 from mesh.control.grants import Role, digest, new_token
-from scripts.running import TIELINE, Agent, ControlPlane, agent, control, end, eventually, folder, free_port, service
+from scripts.ports import free_port
+from scripts.running import TIELINE, Agent, ControlPlane, agent, control, end, eventually, folder, service
 from tests.soak.pace import every
 
 pytestmark = pytest.mark.soak

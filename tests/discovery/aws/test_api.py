@@ -14,7 +14,7 @@ from discovery.aws.failures import Refused
 from discovery.aws.settings import AwsConfig
 from discovery.source import Misconfigured, Unavailable
 from scripts.moto import REGION, moto
-from scripts.running import free_port
+from scripts.ports import free_port
 from tests.discovery.contract import eventually, open_files
 from tests.fakes.ecs import fake_ecs
 

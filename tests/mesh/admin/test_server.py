@@ -20,7 +20,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from mesh.admin.server import serving
 from mesh.naming.dtab import Dtab
 from scripts.consul import agent as consul_agent
-from scripts.consul import find, free_ports
+from scripts.consul import find
+from scripts.ports import free_ports
 from scripts.running import TIELINE, agent, folder, service
 from tests.catalogue import Catalogue, fake_at, sources
 from tests.fakes.consul import instance

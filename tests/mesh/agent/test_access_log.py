@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from scripts.running import TIELINE, eventually, folder, free_port
+from scripts.ports import free_port
+from scripts.running import TIELINE, eventually, folder
 from tests.host import PATIENCE, Host, host, rewrite
 from tests.upstream import upstream
 

@@ -131,7 +131,7 @@ async def test_twenty_thousand_endpoints_are_served(shared: Host) -> None:
 
 
 async def test_a_file_written_piece_by_piece_never_serves_a_half(shared: Host) -> None:
-    async with served(shared, "slowly") as (seen, port), service("slowly") as more:
+    async with service("slowly") as more, served(shared, "slowly") as (seen, port):
         for pieces in (("127.0.", "0.1 ", str(port)[:2], str(port)[2:]), ("\n", "127.0.0.1 ", f"{more}\n")):
             with (shared.disco / "slowly").open("a" if pieces[0] == "\n" else "w") as file:
                 for piece in pieces:

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import grpc.aio
 import pytest
 
-from scripts.running import eventually, free_port
+from scripts.ports import free_port
+from scripts.running import eventually
 from tests.host import PATIENCE, Host, running
 from tests.mesh.agent.test_policies import many, until_known
 from tests.upstream import upstream

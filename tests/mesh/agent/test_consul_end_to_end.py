@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from demo.calls import load
-from scripts.consul import Agent, agent, find, free_ports
+from scripts.consul import Agent, agent, find
+from scripts.ports import free_ports
 from scripts.running import eventually, service
 from tests.catalogue import Catalogue, fake_at, sources
 from tests.fakes.consul import FakeConsul, fake_consul, instance

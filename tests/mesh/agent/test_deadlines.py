@@ -10,7 +10,7 @@ import grpc.aio
 import pytest
 
 from mesh.envoy.deadlines import HEADER, PASSED, UNREADABLE
-from scripts.running import free_port
+from scripts.ports import free_port
 from tests.host import Host, host, running
 from tests.mesh.agent.test_overrides import echo
 from tests.upstream import upstream

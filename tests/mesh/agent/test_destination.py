@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from scripts.running import free_port
+from scripts.ports import free_port
 from tests.host import Host, host
 from tests.upstream import upstream
 

@@ -14,7 +14,8 @@ import aiohttp
 import grpc.aio
 import pytest
 
-from scripts.running import eventually, free_port
+from scripts.ports import free_port
+from scripts.running import eventually
 from tests.host import PATIENCE, Host, host, running
 from tests.upstream import Upstream, upstream
 

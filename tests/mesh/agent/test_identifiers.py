@@ -16,7 +16,8 @@ import aiohttp
 import httpx
 import pytest
 
-from scripts.running import eventually, free_port
+from scripts.ports import free_port
+from scripts.running import eventually
 from tests.host import Answer, Host, running
 
 COLD_NAMES = 10_000 if os.environ.get("SOAK") else 500

@@ -10,7 +10,8 @@ import aiohttp
 import pytest
 
 from mesh.agent import envoy_admin
-from scripts.running import TIELINE, eventually, free_port
+from scripts.ports import free_port
+from scripts.running import TIELINE, eventually
 from tests.host import PATIENCE, Host, running
 from tests.shaped import SHOWN, bound, calls, heard, many
 from tests.upstream import Upstream, upstream

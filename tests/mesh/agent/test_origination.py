@@ -16,7 +16,8 @@ import pytest
 from aiohttp import web
 
 from mesh.agent import envoy_admin
-from scripts.running import eventually, free_port
+from scripts.ports import free_port
+from scripts.running import eventually
 from tests.certificates import Authority, Signed
 from tests.host import PATIENCE, Host, host, running
 from tests.upstream import upstream

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from demo.calls import call, load
 from mesh.agent.snapshot_file import SnapshotFile
-from scripts.running import Agent, agent, eventually, folder, free_port, service
+from scripts.ports import free_port
+from scripts.running import Agent, agent, eventually, folder, service
 from tests.control_process import control_process
 from tests.host import PATIENCE
 

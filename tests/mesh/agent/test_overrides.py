@@ -16,7 +16,7 @@ from aiohttp import web
 
 from mesh.naming.dtab import parse_dtab
 from mesh.naming.signature import sign
-from scripts.running import free_port
+from scripts.ports import free_port
 from tests.host import Answer, Host, host, running
 
 KEY = b"0123456789abcdef"

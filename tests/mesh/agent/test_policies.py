@@ -13,7 +13,8 @@ import grpc.aio
 import pytest
 
 from demo.calls import load
-from scripts.running import TIELINE, eventually, free_port
+from scripts.ports import free_port
+from scripts.running import TIELINE, eventually
 from tests.host import PATIENCE, Host, host, rewrite, running
 from tests.upstream import Upstream, upstream
 

@@ -14,7 +14,8 @@ from discovery.path import Path
 from mesh.agent.counted import Counted
 from mesh.agent.proxy_metrics import Subjects, Translation
 from mesh.agent.proxy_rows import ROWS
-from scripts.running import eventually, free_port
+from scripts.ports import free_port
+from scripts.running import eventually
 from tests.host import PATIENCE, Host, host
 from tests.mesh.agent.test_breakers import Calls
 from tests.upstream import upstream

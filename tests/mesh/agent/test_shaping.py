@@ -14,7 +14,8 @@ import pytest
 from yarl import URL
 
 from demo.calls import load
-from scripts.running import eventually, free_port
+from scripts.ports import free_port
+from scripts.running import eventually
 from tests.host import PATIENCE, Answer, Host, host, rewrite, running
 from tests.shaped import SHOWN, bound, calls, heard, many, told
 from tests.upstream import upstream

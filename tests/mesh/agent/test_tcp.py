@@ -13,7 +13,8 @@ from contextlib import asynccontextmanager
 
 import yaml
 
-from scripts.running import TIELINE, agent, eventually, folder, free_port
+from scripts.ports import free_port
+from scripts.running import TIELINE, agent, eventually, folder
 from tests import manual
 from tests.host import PATIENCE, Host, host, rewrite, settings
 from tests.streams import Caller, call, echo

@@ -18,7 +18,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from mesh.agent import envoy_admin
-from scripts.running import TIELINE, eventually, free_port, service
+from scripts.ports import free_port
+from scripts.running import TIELINE, eventually, service
 from tests.certificates import Authority, Signed
 from tests.host import PATIENCE, Host, host, rewrite
 from tests.upstream import upstream

@@ -16,7 +16,8 @@ import pytest
 import yaml
 
 from mesh.agent import envoy_admin
-from scripts.running import eventually, free_port
+from scripts.ports import free_port
+from scripts.running import eventually
 from tests import manual
 from tests.host import PATIENCE, Host, host, rewrite
 from tests.streams import Caller, Echo, call, caller_side, certificate, echo, server_side

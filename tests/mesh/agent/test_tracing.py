@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from scripts.running import free_port
+from scripts.ports import free_port
 from tests.host import Host, host
 from tests.otlp import Collector, collector, tags
 from tests.upstream import upstream

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from scripts.running import free_port
+from scripts.ports import free_port
 from tests.host import host
 
 

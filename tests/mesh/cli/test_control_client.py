@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from scripts.running import control, folder, free_port
+from scripts.ports import free_port
+from scripts.running import control, folder
 from tests.certificates import Authority
 
 

@@ -13,7 +13,8 @@ import pytest
 
 from mesh.cli import fleet as told
 from mesh.cli.answer import Answer
-from scripts.running import eventually, folder, free_port, service
+from scripts.ports import free_port
+from scripts.running import eventually, folder, service
 from tests.fleet import fleet
 
 PATIENCE = 20.0

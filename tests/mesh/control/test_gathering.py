@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from scripts.running import eventually, folder, free_port
+from scripts.ports import free_port
+from scripts.running import eventually, folder
 from tests.control import PATIENCE, SECRET, Served, control, token
 
 OLD, NEW = "/svc => /#/files", "/svc => /#/files ; /svc/users => /#/files/other"

@@ -21,7 +21,8 @@ from mesh.control.config import ListenTls
 from mesh.control.grants import digest
 from mesh.control.listening import Tls
 from scripts.consul import agent, find
-from scripts.running import TIELINE, end, eventually, folder, free_port
+from scripts.ports import free_port
+from scripts.running import TIELINE, end, eventually, folder
 from tests.certificates import Authority
 from tests.control import PATIENCE, Said, configured, control, token
 

@@ -33,20 +33,9 @@ from mesh.naming.tree import Empty, Union, Weighted
 from mesh.policy.resilience import Timeout
 from mesh.policy.settings import DEFAULTS, Settings
 from mesh.xds.resource import CLUSTER, SCOPE, resource
+from scripts.ports import free_port
 from tests.envoy_process import EnvoyProcess
-from tests.proxied import (
-    Brain,
-    Caller,
-    Change,
-    assignment,
-    calling,
-    cluster,
-    free_port,
-    leaf,
-    listener,
-    scope,
-    service,
-)
+from tests.proxied import Brain, Caller, Change, assignment, calling, cluster, leaf, listener, scope, service
 
 COLD_NAMES = 30_000 if os.environ.get("SOAK") else 1000
 SHORT = 0.2

@@ -21,21 +21,9 @@ from mesh.xds.events import Acked, Unclaimed
 from mesh.xds.resource import CLUSTER, ENDPOINTS, LISTENER, SCOPE, resource
 from mesh.xds.server import METHOD, SERVICE, Ads
 from mesh.xds.status import Standing
+from scripts.ports import free_port
 from tests.envoy_process import EnvoyProcess, eventually
-from tests.proxied import (
-    Brain,
-    Caller,
-    Change,
-    assignment,
-    calling,
-    cluster,
-    free_port,
-    leaf,
-    listener,
-    name,
-    scope,
-    service,
-)
+from tests.proxied import Brain, Caller, Change, assignment, calling, cluster, leaf, listener, name, scope, service
 
 STEPS = 10_000
 

@@ -13,7 +13,8 @@ import pytest
 from discovery.tls import Tls
 from mesh.control.store.config import ConsulStoreConfig
 from mesh.control.store.protocol import Refused, Store, Unavailable, Unreadable
-from scripts.consul import Agent, agent, find, free_ports
+from scripts.consul import Agent, agent, find
+from scripts.ports import free_ports
 from tests.mesh.control.store.contract import GONE, Server, ServerContract, World, table, watching
 from tests.mesh.control.store.worlds import ConsulWorld, kept
 
