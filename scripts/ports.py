@@ -27,6 +27,11 @@ def free_ports(count: int) -> list[int]:
     return [free_port() for _ in range(count)]
 
 
+def claims() -> int:
+    """How many files that takes."""
+    return len(_claimed)
+
+
 def _claim(port: int) -> bool:
     claim = socket.socket(socket.AF_UNIX)
     try:
