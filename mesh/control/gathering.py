@@ -96,10 +96,13 @@ class _Asking:
         ) as answer:
             if answer.status != HTTPStatus.OK:
                 raise Silent(_REFUSING.get(answer.status, f"it answers {answer.status} {answer.reason}"))
-            body = await answer.content.read(MOST_BYTES)
-            if not answer.content.at_eof():
-                raise Silent(f"it answers more than {MOST_BYTES} bytes")
-            return body
+            body = bytearray()
+            # `read(n)` gives what has come so far, which of a long answer is a part.
+            async for part in answer.content.iter_any():
+                body += part
+                if len(body) > MOST_BYTES:
+                    raise Silent(f"it answers more than {MOST_BYTES} bytes")
+            return bytes(body)
 
 
 def _read(body: bytes) -> tuple[str, InUse]:

@@ -62,6 +62,14 @@ async def test_a_preview_knows_the_names_of_the_agents_of_all_replicas() -> None
         assert "/svc/users" in lost
 
 
+async def test_a_long_answer_of_a_replica_is_read_to_its_end() -> None:
+    async with replicas() as (one, two), two.agent("host2") as agent:
+        await one.put(OLD)
+        await two.in_use(agent, *(f"/svc/{number}-of-a-long-list-of-names" for number in range(5_000)))
+        seen = await previewed(one)
+        assert (seen["names"], seen["silent"]) == (5_000, {})
+
+
 async def test_an_agent_of_another_replica_has_the_table_of_its_own_there_too() -> None:
     async with replicas() as (one, two), two.agent("host2") as agent:
         await one.put(OLD)
