@@ -146,8 +146,8 @@ async def control(*, ready: bool = True, at: Path | None = None, **settings: Any
         config.state_dir.mkdir(exist_ok=True)
         store = await stack.enter_async_context(config.kept_in.open())
         entries = [await opened(stack, each, config.naming.bind_timeout) for each in config.sources]
-        peers = await stack.enter_async_context(aiohttp.ClientSession())
-        made = Control(config, store, entries, peers)
+        replicas = await stack.enter_async_context(aiohttp.ClientSession())
+        made = Control(config, store, entries, replicas)
         stop = asyncio.Event()
         await stack.enter_async_context(made.observatory)
         tasks = await stack.enter_async_context(asyncio.TaskGroup())

@@ -72,7 +72,7 @@ class Journal(Section):
     """How much disk that may take; the oldest is dropped."""
 
 
-class Peers(Reached):
+class Replicas(Reached):
     url: Urls = Field(examples=["https://control-2.example:4180"])
     """Where the replicas are: all of them, so that every replica may have the same file, or all others."""
 
@@ -100,7 +100,7 @@ class ControlConfig(Section):
     """When a change is refused for what it would move."""
     journal: Journal = Field(default_factory=Journal)
     """What is kept of the past."""
-    peers: Peers | None = Field(default=None)
+    replicas: Replicas | None = Field(default=None)
     """The other replicas on this store: asked which names their agents use, when a change is previewed. null: none."""
     log: Log = Field(default_factory=Log)
     """What the control plane writes to its standard error."""

@@ -17,7 +17,7 @@ import aiohttp
 
 from discovery.source import SourceError
 from mesh.control import in_use, status
-from mesh.control.config import Peers
+from mesh.control.config import Replicas
 from mesh.control.in_use import InUse
 from mesh.control.seen import Seen
 from mesh.control.status import Unreadable
@@ -49,16 +49,16 @@ class Gathering:
 
     seen: Seen
     process: str
-    peers: Peers | None = None
+    replicas: Replicas | None = None
     session: aiohttp.ClientSession | None = None
 
     async def gathered(self, namespace: str) -> Gathered:
         here = self.seen.in_use(namespace)
-        if self.peers is None or self.session is None:
+        if self.replicas is None or self.session is None:
             return Gathered(here)
-        there = _Asking(self.peers, self.session, namespace)
+        there = _Asking(self.replicas, self.session, namespace)
         async with asyncio.TaskGroup() as tasks:
-            for url in self.peers.url:
+            for url in self.replicas.url:
                 tasks.create_task(there.ask(url))
         others = [each for process, each in there.answers if process != self.process]
         return Gathered(in_use.merged([here, *others]), there.silent)
@@ -66,7 +66,7 @@ class Gathering:
 
 @dataclass(frozen=True, slots=True)
 class _Asking:
-    peers: Peers
+    replicas: Replicas
     session: aiohttp.ClientSession
     namespace: str
     answers: list[tuple[str, InUse]] = field(default_factory=list)
@@ -86,12 +86,12 @@ class _Asking:
             self.silent[url] = str(error) or type(error).__name__
 
     async def _body(self, url: str) -> bytes:
-        token = self.peers.token()
+        token = self.replicas.token()
         async with self.session.get(
             url,
             headers={} if token is None else {"authorization": f"Bearer {token}"},
-            ssl=self.peers.context(),
-            server_hostname=self.peers.tls.server_name,
+            ssl=self.replicas.context(),
+            server_hostname=self.replicas.tls.server_name,
             allow_redirects=False,
         ) as answer:
             if answer.status != HTTPStatus.OK:

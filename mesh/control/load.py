@@ -130,14 +130,14 @@ def _doubts(config: ControlConfig) -> Iterator[Finding]:
     if config.listen.is_remote and config.lets_strangers_read:
         message = f"whoever reaches {config.listen.address} may read tables, names and addresses, without a token"
         yield Finding(("allow",), message, "Write `allow: none` unless that is meant")
-    if config.peers is not None and isinstance(config.kept_in, SqliteStoreConfig):
+    if config.replicas is not None and isinstance(config.kept_in, SqliteStoreConfig):
         message = "the store is a file of this machine, which replicas on others do not share"
-        yield Finding(("peers",), message, "Use `consul` or `etcd` as the store, or leave `peers` away")
+        yield Finding(("replicas",), message, "Use `consul` or `etcd` as the store, or leave `replicas` away")
 
 
 def _material(config: ControlConfig) -> Iterator[Named]:
-    if config.peers is not None:
-        yield from material.of_control(config.peers, "peers")
+    if config.replicas is not None:
+        yield from material.of_control(config.replicas, "replicas")
     loc: Loc = ("listen", "tls")
     if (tls := config.listen.tls) is not None:
         yield Named(loc, "cert", tls.cert, tls.key)

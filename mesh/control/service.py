@@ -107,7 +107,7 @@ class Control:
         self.watching = Watching()
         self.tls = None if config.listen.tls is None else Tls(config.listen.tls)
         options = Options(alternate_on=frozenset(naming.alternate_on), max_depth=naming.max_depth)
-        gathering = Gathering(self.seen, self.reporting.process, config.peers, session)
+        gathering = Gathering(self.seen, self.reporting.process, config.replicas, session)
         self.judging = Judging(gathering, Previewing(self.asking, options), self.observatory, entries, namers(every))
         self.binder = Binder(self.in_force, self.asking, namers(every), options)
         self.explaining = Explaining(self.asking, self.in_force, store, self.seen, self.journal, namers(every), options)

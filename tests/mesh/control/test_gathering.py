@@ -28,10 +28,13 @@ async def replicas(*others: str, text: str = token("reader")) -> AsyncIterator[t
     async with AsyncExitStack() as stack:
         place = stack.enter_context(folder())
         ports = free_port(), free_port()
-        peers = {"url": [*(f"http://127.0.0.1:{port}" for port in ports), *others], "token_file": secret(place, text)}
+        known = {
+            "url": [*(f"http://127.0.0.1:{port}" for port in ports), *others],
+            "token_file": secret(place, text),
+        }
         store = {"kind": "sqlite", "file": str(place / "store.sqlite")}
         one, two = [
-            await stack.enter_async_context(control(listen={"port": port}, store=store, peers=peers, allow="none"))
+            await stack.enter_async_context(control(listen={"port": port}, store=store, replicas=known, allow="none"))
             for port in ports
         ]
         for each in (one, two):
@@ -131,10 +134,10 @@ async def test_a_token_that_is_refused_is_told_and_is_not_shown(text: str, why: 
 
 async def test_a_token_that_is_not_there_is_told() -> None:
     async with replicas() as (one, _):
-        peers = one.control.judging.gathering.peers
-        assert peers is not None
-        assert peers.token_file is not None
-        peers.token_file.unlink()
+        known = one.control.judging.gathering.replicas
+        assert known is not None
+        assert known.token_file is not None
+        known.token_file.unlink()
         seen = await previewed(one)
         assert all("No such file" in each for each in seen["silent"].values())
         assert len(seen["silent"]) == 2

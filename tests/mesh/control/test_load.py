@@ -121,11 +121,11 @@ def test_on_loopback_who_has_no_token_may_read() -> None:
     assert not load(CORPUS / "all.good.yaml").lets_strangers_read
 
 
-def test_peers_of_a_store_that_nobody_shares_are_doubted(tmp_path: Path) -> None:
+def test_replicas_of_a_store_that_nobody_shares_are_doubted(tmp_path: Path) -> None:
     file = tmp_path / "control.yaml"
-    file.write_text("peers: {url: 'https://control-2.example:4180'}\n")
+    file.write_text("replicas: {url: 'https://control-2.example:4180'}\n")
     (warning,) = examine(file).warnings
     assert str(warning) == (
-        f"{file}:1:8: peers: the store is a file of this machine, which replicas on others do not share. "
-        "Use `consul` or `etcd` as the store, or leave `peers` away"
+        f"{file}:1:11: replicas: the store is a file of this machine, which replicas on others do not share. "
+        "Use `consul` or `etcd` as the store, or leave `replicas` away"
     )

@@ -8,7 +8,7 @@ import pytest
 from pydantic import BaseModel
 
 from discovery.documented import texts
-from mesh.control.config import ControlConfig, Journal, Listen, ListenTls, Peers, Preview
+from mesh.control.config import ControlConfig, Journal, Listen, ListenTls, Preview, Replicas
 from mesh.control.store.config import ConsulStoreConfig, EtcdStoreConfig, SqliteStoreConfig
 from tests.manual import ROOT, code, tables
 
@@ -17,7 +17,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "## The configuration": ControlConfig,
     "### `listen`": Listen,
     "### `listen.tls`": ListenTls,
-    "### `peers`": Peers,
+    "### `replicas`": Replicas,
     "### `preview`": Preview,
     "### `journal`": Journal,
 }
